@@ -1,0 +1,104 @@
+"""Validated parameters: frozen, unknown keys refused with the nearest known one."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from tasks.shared.errors import UserError
+
+
+class Params(BaseModel):
+    """Base of every section of params.yaml. Fields carry unit and meaning in `Field(description=...)`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
+
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+def validate(model: type[Section], values: Any, where: str) -> Section:
+    """Build `model` from plain values.
+
+    Args:
+        values: a mapping as read from YAML; None counts as empty.
+        where: how a person finds the values, such as "params.yaml: sample".
+    Raises:
+        UserError: one line that names each wrong key, what is wrong and, for an unknown key, the nearest known one.
+    """
+    try:
+        return model.model_validate({} if values is None else values)
+    except ValidationError as error:
+        complaints = [_complaint(model, item) for item in error.errors()]
+        raise UserError(f"{where}: " + "; ".join(complaints)) from error
+
+
+def _complaint(model: type[BaseModel], item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"]) or "(whole section)"
+    if item["type"] != "extra_forbidden":
+        got = f" (got {item['input']!r})" if not isinstance(item["input"], Mapping) else ""
+        return f"{key}: {item['msg'][:1].lower()}{item['msg'][1:]}{got}"
+    known = _fields_at(model, item["loc"][:-1])
+    nearest = get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known keys: {', '.join(sorted(known))}"
+    return f"unknown key {key!r}, {hint}"
+
+
+def _fields_at(model: type[BaseModel], path: tuple) -> list[str]:
+    """Names of the fields of the (possibly nested) section that `path` leads to."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        nested = field.annotation if field else None
+        if not (isinstance(nested, type) and issubclass(nested, BaseModel)):
+            return list(model.model_fields)
+        model = nested
+    return list(model.model_fields)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping with the safe loader.
+
+    Raises:
+        UserError: the file is missing, larger than 1 MB, not YAML, uses aliases (a bomb needs them), or is no mapping.
+    """
+    try:
+        size_bytes = path.stat().st_size
+        text = path.read_text(encoding="utf-8") if size_bytes <= 1_000_000 else ""
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    if size_bytes > 1_000_000:
+        raise UserError(f"{path}: larger than 1 MB; this is no settings file")
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """Parse a YAML mapping; see `read_yaml` for what is refused."""
+    loader = YAML(typ="safe", pure=True)
+    try:
+        if any(getattr(event, "anchor", None) for event in loader.parse(text)):
+            raise UserError(f"{where}: anchors and aliases are not accepted in settings; write the values out")
+        values = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, RecursionError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        place = f" in line {line + 1}" if line is not None else ""
+        raise UserError(f"{where}: not valid YAML{place} ({getattr(error, 'problem', error)})") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: expected `key: value` lines, found a {type(values).__name__}")
+    return values
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with the keys of `above` laid over it; mappings merge, everything else is replaced."""
+    result = dict(below)
+    for key, value in above.items():
+        nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if nested else value
+    return result
