@@ -9,4 +9,4 @@ class UserError(Exception):
 
 
 class Transient(Exception):
-    """Something that may pass by itself (network, a lost worker, memory); flows retry these and nothing else."""
+    """Something that may pass by itself (network, a lost worker, memory); flows retry nothing else."""

@@ -24,7 +24,9 @@ def read(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise UserError(f"{path}: not a readable picture ({error}); restore it or run its stage again") from error
+        raise UserError(
+            f"{path}: not a readable picture ({error}); restore it or run its stage again"
+        ) from error
 
 
 def read_mask(path: Path) -> np.ndarray:

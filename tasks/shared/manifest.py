@@ -11,14 +11,16 @@ NAME = "manifest.json"
 
 
 def write(out: Path, stage: str, recipe: int, **facts: Any) -> None:
-    """Record what made `out`: the stage, its recipe version, its params and inputs, and a digest of every file.
+    """Record what made `out`: stage, recipe version, params and inputs, and a digest of every file.
 
     Holds no time and no path of the machine: equal inputs must give equal bytes.
     """
     files = {str(path.relative_to(out)): digest(path) for path in sorted(out.rglob("*")) if path.is_file()}
     files.pop(NAME, None)
     content = {"stage": stage, "recipe": recipe, **facts, "files": files}
-    (out / NAME).write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / NAME).write_text(
+        json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def read(folder: Path, stage: str) -> dict[str, Any]:
@@ -48,7 +50,9 @@ def verify(folder: Path, stage: str) -> dict[str, Any]:
     content = read(folder, stage)
     for name, expected in content["files"].items():
         if not (folder / name).is_file() or digest(folder / name) != expected:
-            raise UserError(f"{folder / name}: missing or damaged; restore it with `dvc checkout` or delete {folder}")
+            raise UserError(
+                f"{folder / name}: missing or damaged; restore it with `dvc checkout` or delete {folder}"
+            )
     return content
 
 

@@ -28,7 +28,7 @@ def validate(model: type[Section], values: Any, where: str) -> Section:
         values: a mapping as read from YAML; None counts as empty.
         where: how a person finds the values, such as "params.yaml: sample".
     Raises:
-        UserError: one line that names each wrong key, what is wrong and, for an unknown key, the nearest known one.
+        UserError: one line that names each wrong key and what is wrong; for an unknown key the nearest one.
     """
     try:
         return model.model_validate({} if values is None else values)
@@ -63,7 +63,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping with the safe loader.
 
     Raises:
-        UserError: the file is missing, larger than 1 MB, not YAML, uses aliases (a bomb needs them), or is no mapping.
+        UserError: missing, larger than 1 MB, not YAML, no mapping, or with aliases (a bomb needs them).
     """
     try:
         size_bytes = path.stat().st_size
@@ -82,7 +82,9 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     loader = YAML(typ="safe", pure=True)
     try:
         if any(getattr(event, "anchor", None) for event in loader.parse(text)):
-            raise UserError(f"{where}: anchors and aliases are not accepted in settings; write the values out")
+            raise UserError(
+                f"{where}: anchors and aliases are not accepted in settings; write the values out"
+            )
         values = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, RecursionError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)

@@ -1,4 +1,4 @@
-"""In every family folder the file name is the option: `load("methods", "dreambooth")` imports tasks/methods/dreambooth.py."""
+"""In a family folder the file name is the option: `load("methods", "rpo")` imports tasks/methods/rpo.py."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -14,7 +14,7 @@ TASKS = Path(__file__).resolve().parent.parent
 
 
 def names(family: str) -> list[str]:
-    """Options of a family, read from the folder without importing anything; base.py is the contract, not an option."""
+    """Options of a family, read from the folder, nothing imported; base.py is the contract, not an option."""
     return sorted(path.stem for path in (TASKS / family).glob("[a-z]*.py") if path.stem != "base")
 
 

@@ -14,10 +14,12 @@ Section = TypeVar("Section", bound=BaseModel)
 class Base(params.Params):
     """Which text-to-image weights everything starts from."""
 
-    model: str = Field(description="a diffusers folder, a Hub id, or one .safetensors file; relative to the project")
+    model: str = Field(
+        description="a diffusers folder, a Hub id, or one .safetensors file; relative to the project"
+    )
     revision: str = Field(
         default="main",
-        description="Hub revision; for a folder or file the digest that `dreamline doctor` prints, checked at load",
+        description="Hub revision; for a folder or file its digest (`dreamline doctor` prints it), checked",
     )
     dtype: str = Field(
         default="float32", pattern="^(float32|bfloat16|float16)$", description="precision of frozen weights"
@@ -77,7 +79,9 @@ def find_project(start: Path) -> Path:
     for folder in (start.resolve(), *start.resolve().parents):
         if (folder / "params.yaml").is_file() and (folder / "data").is_dir():
             return folder
-    raise UserError(f"{start}: not inside a Dreamline project (no params.yaml beside a data folder at or above it)")
+    raise UserError(
+        f"{start}: not inside a Dreamline project (no params.yaml beside a data folder at or above it)"
+    )
 
 
 def load(params_file: Path, subject_file: Path | None = None) -> Settings:

@@ -17,9 +17,11 @@ _WORDS = re.compile(r"[^\W_][\w '\-]{0,62}")
 
 
 def checked_slug(name: str) -> str:
-    """Return `name` if it can safely be a folder name everywhere: a-z, 0-9, `_`, `-`, at most 63, no leading dash."""
+    """Return `name` if it is a safe folder name everywhere: a-z, 0-9, `_`, `-`, at most 63, no leading dash."""
     if not _SLUG.fullmatch(name):
-        raise ValueError(f"{name!r} is no slug: use a-z, 0-9, '_' and '-', begin with a letter or digit, 63 at most")
+        raise ValueError(
+            f"{name!r} is no slug: use a-z, 0-9, '_' and '-', begin with a letter or digit, 63 at most"
+        )
     return name
 
 
@@ -34,7 +36,7 @@ Words = Annotated[str, AfterValidator(_checked_words)]
 
 
 def slug_of(text: str) -> str:
-    """Make a slug from free text such as a class word or a folder's name: "Stuffed Animal" -> "stuffed_animal".
+    """Make a slug from free text such as a class word: "Stuffed Animal" -> "stuffed_animal".
 
     Raises:
         UserError: nothing usable is left.
@@ -49,14 +51,18 @@ class Subject(params.Params):
     """Identity of a subject; what else stands in subject.yaml are override blocks."""
 
     name: Slug = Field(description="folder name of the subject")
-    class_word: Words = Field(alias="class", description="what the subject is, as the base model knows it: dog, vase")
+    class_word: Words = Field(
+        alias="class", description="what the subject is, as the base model knows it: dog, vase"
+    )
     class_folder: Slug = Field(description="slug of the class word: the folder of the shared class prior")
     identifier: Words = Field(default="sks", description="rare token that stands for the subject in prompts")
     method: Slug = Field(default="dreambooth", description="file name in tasks/methods/")
     kind: Literal["object", "animal", "style", "person"] = Field(
         default="object", description="a person needs a consent record at ingest, training and sampling"
     )
-    consent: str | None = Field(default=None, description="path of the consent record beside subject.yaml, for persons")
+    consent: str | None = Field(
+        default=None, description="path of the consent record beside subject.yaml, for persons"
+    )
 
     @property
     def phrase(self) -> str:
