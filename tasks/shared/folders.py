@@ -1,10 +1,30 @@
 """Folders that are finished or absent: write beside, flush, rename."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tasks.shared.errors import UserError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a UserError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise UserError(f"{out}: could not be written ({error.strerror}): free some disk space and run again") from error
+        if error.errno in _NO_RIGHT:
+            place = error.filename or out
+            raise UserError(f"{place}: {error.strerror}; give yourself the right to read and write there") from error
+        raise
 
 
 @contextmanager
@@ -13,7 +33,15 @@ def staged(out: Path) -> Iterator[Path]:
 
     A reader never sees half of it: the old folder is moved aside and the new one renamed in. What a killed
     process left behind is removed by the next call.
+
+    Raises:
+        UserError: the disk is full, or the folder may not be written.
     """
+    with _explained(out):
+        yield from _staged(out)
+
+
+def _staged(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     if old.exists() and not out.exists():
@@ -38,15 +66,16 @@ def staged(out: Path) -> Iterator[Path]:
 @contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
     """Like `staged`, for a single file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        yield fresh
-        with open(fresh, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.new")
+        try:
+            yield fresh
+            with open(fresh, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(fresh, path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def _flush(folder: Path) -> None:

@@ -98,9 +98,16 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`below` with the keys of `above` laid over it; mappings merge, everything else is replaced."""
+    """`below` with the keys of `above` laid over it; mappings merge, everything else is replaced.
+
+    A choice (`segmenter: {name: sam, ...}`) with another name is replaced whole: its options are not the old one's.
+    """
     result = dict(below)
     for key, value in above.items():
         nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = merged(result[key], value) if nested else value
+        result[key] = merged(result[key], value) if nested and not _other_choice(result[key], value) else value
     return result
+
+
+def _other_choice(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    return "name" in below and "name" in above and below["name"] != above["name"]
