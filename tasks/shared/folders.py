@@ -20,10 +20,14 @@ def _explained(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_ROOM:
-            raise UserError(f"{out}: could not be written ({error.strerror}): free some disk space and run again") from error
+            raise UserError(
+                f"{out}: could not be written ({error.strerror}): free some disk space and run again"
+            ) from error
         if error.errno in _NO_RIGHT:
             place = error.filename or out
-            raise UserError(f"{place}: {error.strerror}; give yourself the right to read and write there") from error
+            raise UserError(
+                f"{place}: {error.strerror}; give yourself the right to read and write there"
+            ) from error
         raise
 
 

@@ -1,4 +1,4 @@
-"""How far a loop has come: a bar on a terminal, a log line now and then elsewhere, nothing for what is quick."""
+"""How far a loop has come: a bar on a terminal, elsewhere a log line now and then."""
 
 import logging
 import sys

@@ -1,0 +1,1 @@
+"""From a stranger's files to clean pictures: sources, decoding, judgement, crops."""
