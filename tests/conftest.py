@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 REPO = Path(__file__).resolve().parent.parent
 KINDS = ("sd15", "sd21v", "sdxl")
-WORDS = "a photo of sks dog vase the in on beach red car xyz".split()
+WORDS = ["a", "photo", "of", "sks", "dog", "vase", "the", "in", "on", "beach", "red", "car", "xyz"]
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 torch.set_num_threads(1)  # at these sizes a second thread costs more than it brings
@@ -38,8 +38,13 @@ def tiny_tokenizer() -> Any:
 
 def write_base(kind: str, folder: Path, seed: int = 0) -> Path:
     """Write a random small diffusers folder of one kind: 32 px pictures, 4 x 16 x 16 latents, well under 1 MB."""
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        StableDiffusionPipeline,
+        StableDiffusionXLPipeline,
+        UNet2DConditionModel,
+    )
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     sdxl = kind == "sdxl"
@@ -70,8 +75,13 @@ def write_base(kind: str, folder: Path, seed: int = 0) -> Path:
         )  # fmt: skip
         parts = {"vae": vae, "tokenizer": tokenizer, "unet": unet, "scheduler": scheduler}
         if sdxl:
-            encoders = {"text_encoder": CLIPTextModel(text), "text_encoder_2": CLIPTextModelWithProjection(text)}
-            pipeline = StableDiffusionXLPipeline(**parts, **encoders, tokenizer_2=tokenizer, add_watermarker=False)
+            encoders = {
+                "text_encoder": CLIPTextModel(text),
+                "text_encoder_2": CLIPTextModelWithProjection(text),
+            }
+            pipeline = StableDiffusionXLPipeline(
+                **parts, **encoders, tokenizer_2=tokenizer, add_watermarker=False
+            )
         else:
             pipeline = StableDiffusionPipeline(
                 **parts, text_encoder=CLIPTextModel(text), safety_checker=None, feature_extractor=None,
@@ -97,8 +107,8 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 SMALL: dict[str, dict[str, Any]] = {
     "fine_tune": {"max_train_steps": 2, "train_batch_size": 2, "validation_steps": 0, "checkpoint_steps": 0},
     "segment": {"size_px": 32},
-    "class_prior": {"num_images": 2, "num_inference_steps": 2, "size_px": 32},
-    "sample": {"num_inference_steps": 2, "size_px": 32},
+    "class_prior": {"num_class_images": 2, "batch_size": 2, "judge": None, "num_inference_steps": 2, "size_px": 32},
+    "sample": {"num_inference_steps": 2, "size_px": 32, "batch_size": 4, "num_class_images": 2},
 }
 """Sizes for tests; a key counts only if params.yaml has it."""
 
@@ -127,3 +137,32 @@ def set_params(project: Path, changes: Mapping[str, Mapping[str, Any]]) -> Path:
         tree.setdefault(section, {}).update(json.loads(json.dumps(values)))
     yaml.dump(tree, path)
     return path
+
+
+def write_judges(folder: Path, seed: int = 7) -> Path:
+    """Write random small judges: `identity` (a ViT) and `clip` (a CLIPModel with tokenizer), both for 32 px pictures."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, ViTConfig, ViTImageProcessor, ViTModel
+
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    eyes = {"image_size": 32, "patch_size": 8}
+    tokenizer = tiny_tokenizer()
+    text = small | {
+        "vocab_size": len(tokenizer), "max_position_embeddings": 16, "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
+    }  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        identity = ViTModel(ViTConfig(**small, **eyes))
+        clip = CLIPModel(CLIPConfig(text_config=text, vision_config=small | eyes, projection_dim=12))
+    identity.save_pretrained(folder / "identity")
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder / "identity")
+    clip.save_pretrained(folder / "clip")
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder / "clip")
+    tokenizer.save_pretrained(folder / "clip")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the random judges `identity` and `clip`. Do not write into it."""
+    return write_judges(tmp_path_factory.mktemp("judges"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffusers import DiffusionPipeline
-from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 
 from tasks.shared.errors import UserError
@@ -71,7 +71,12 @@ def locate(base: Base) -> Weights:
     if path.is_dir() or path.is_file():
         pipeline_class = _class_of_folder(path) if path.is_dir() else _class_of_file(path)
         return Weights(path, pipeline_class, path.name, _pinned(path, base.revision))
-    if path.is_absolute() or base.model.startswith(".") or path.suffix == ".safetensors" or base.model.count("/") != 1:
+    if (
+        path.is_absolute()
+        or base.model.startswith(".")
+        or path.suffix == ".safetensors"
+        or base.model.count("/") != 1
+    ):
         raise UserError(f"base.model: {base.model}: no such folder or file, and no Hub id (owner/name)")
     return _from_hub(base)
 
@@ -91,7 +96,9 @@ def _class_of_folder(folder: Path) -> str:
     try:
         name = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{index}: missing or damaged; base.model must be a diffusers folder ({error})") from error
+        raise UserError(
+            f"{index}: missing or damaged; base.model must be a diffusers folder ({error})"
+        ) from error
     weights = [path for path in folder.rglob("*") if path.suffix in _PICKLED | {".safetensors"}]
     if weights and not any(path.suffix == ".safetensors" for path in weights):
         raise UserError(

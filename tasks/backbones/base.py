@@ -40,11 +40,15 @@ class Conditioning:
 
     def rows(self, index: Tensor | Sequence[int] | slice) -> "Conditioning":
         """Some of the rows, in the given order; a row may be taken more than once."""
-        return Conditioning(self.prompt_embeds[index], {key: value[index] for key, value in self.added.items()})
+        return Conditioning(
+            self.prompt_embeds[index], {key: value[index] for key, value in self.added.items()}
+        )
 
     def detach(self) -> "Conditioning":
         """The same rows, cut from the graph of the text encoder."""
-        return Conditioning(self.prompt_embeds.detach(), {key: value.detach() for key, value in self.added.items()})
+        return Conditioning(
+            self.prompt_embeds.detach(), {key: value.detach() for key, value in self.added.items()}
+        )
 
     @staticmethod
     def cat(parts: Sequence["Conditioning"]) -> "Conditioning":
@@ -76,8 +80,12 @@ class SampleOptions(params.Params):
     """How pictures are drawn from a base."""
 
     num_inference_steps: int = Field(default=25, ge=1, le=1000, description="calls of the denoiser a picture")
-    guidance_scale: float = Field(default=5.0, ge=0, le=50, description="classifier-free guidance; 1 turns it off")
-    size_px: int | None = Field(default=None, ge=8, le=4096, description="side of the picture, px; null: native size")
+    guidance_scale: float = Field(
+        default=5.0, ge=0, le=50, description="classifier-free guidance; 1 turns it off"
+    )
+    size_px: int | None = Field(
+        default=None, ge=8, le=4096, description="side of the picture, px; null: native size"
+    )
     scheduler: Literal["ddim", "dpmpp_2m", "euler"] = Field(default="dpmpp_2m", description="sampler")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="arithmetic of the denoiser")
 
@@ -115,7 +123,11 @@ class Backbone:
     @property
     def tokenizers(self) -> list[Any]:
         """One for each text encoder."""
-        return [t for name in ("tokenizer", "tokenizer_2") if (t := getattr(self.pipeline, name, None)) is not None]
+        return [
+            t
+            for name in ("tokenizer", "tokenizer_2")
+            if (t := getattr(self.pipeline, name, None)) is not None
+        ]
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -194,7 +206,11 @@ class Backbone:
         raise NotImplementedError
 
     def sample(
-        self, prompts: Sequence[str], seeds: Sequence[int], options: SampleOptions | None = None, batch: int = 8
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        options: SampleOptions | None = None,
+        batch: int = 8,
     ) -> np.ndarray:
         """Draw one picture for each (prompt, seed). [n h w 3] uint8 sRGB
 
@@ -210,7 +226,11 @@ class Backbone:
         return np.concatenate(batches) if batches else np.zeros((0, size, size, 3), np.uint8)
 
     def sample_batches(
-        self, prompts: Sequence[str], seeds: Sequence[int], options: SampleOptions | None = None, batch: int = 8
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        options: SampleOptions | None = None,
+        batch: int = 8,
     ) -> Iterator[np.ndarray]:
         """Like `sample`, a batch at a time, so that a caller can save and show progress. [<=batch h w 3] uint8"""
         options = options or SampleOptions()
@@ -218,7 +238,9 @@ class Backbone:
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds")
         distinct = list(dict.fromkeys(prompts))
         with torch.no_grad():
-            encoded = Conditioning.cat([self.encode_prompts([text], options.size_px) for text in distinct or [""]])
+            encoded = Conditioning.cat(
+                [self.encode_prompts([text], options.size_px) for text in distinct or [""]]
+            )
             unconditional = self.unconditional(options.size_px)
         for start in range(0, len(prompts), batch):
             wanted = slice(start, start + batch)
@@ -227,7 +249,11 @@ class Backbone:
 
     @torch.no_grad()
     def _draw(
-        self, conditioning: Conditioning, unconditional: Conditioning, seeds: Sequence[int], options: SampleOptions
+        self,
+        conditioning: Conditioning,
+        unconditional: Conditioning,
+        seeds: Sequence[int],
+        options: SampleOptions,
     ) -> np.ndarray:
         size = (options.size_px or self.size_px) // self.scale
         shape = (1, self.denoiser.config.in_channels, size, size)
@@ -238,7 +264,9 @@ class Backbone:
         guided = options.guidance_scale != 1.0
         if guided:
             conditioning = Conditioning.cat([unconditional.rows([0] * len(seeds)), conditioning])
-        half = torch.autocast(self.device.type, torch.bfloat16) if options.dtype == "bfloat16" else nullcontext()
+        half = (
+            torch.autocast(self.device.type, torch.bfloat16) if options.dtype == "bfloat16" else nullcontext()
+        )
         with half:
             for timestep in scheduler.timesteps:
                 model_input = torch.cat([latents, latents]) if guided else latents
@@ -255,7 +283,9 @@ class Backbone:
     def spelled_out(self, phrase: str) -> list[str]:
         """Words of the phrase that the tokenizer breaks into single letters: the base hardly knows them."""
         tokenizer = self.tokenizers[0]
-        return [word for word in phrase.split() if len(word) > 2 and len(tokenizer.tokenize(word)) >= len(word)]
+        return [
+            word for word in phrase.split() if len(word) > 2 and len(tokenizer.tokenize(word)) >= len(word)
+        ]
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Of every network."""
@@ -291,7 +321,9 @@ def _driver(name: str) -> Any:
     return plugins.load("backbones", name)
 
 
-def _load(pipeline_class: type[DiffusionPipeline], path: Path, dtype: torch.dtype, without: Mapping[str, Any]) -> Any:
+def _load(
+    pipeline_class: type[DiffusionPipeline], path: Path, dtype: torch.dtype, without: Mapping[str, Any]
+) -> Any:
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()  # a model opens in seconds; its bars only hide our own lines
     try:
@@ -299,10 +331,20 @@ def _load(pipeline_class: type[DiffusionPipeline], path: Path, dtype: torch.dtyp
             return pipeline_class.from_pretrained(
                 path, dtype=dtype, use_safetensors=True, local_files_only=True, **without
             )
-        beside = path.with_suffix("")  # a folder of configurations without weights, for one-file models offline
-        known = {"config": str(beside), "local_files_only": True} if (beside / "model_index.json").is_file() else {}
+        beside = path.with_suffix(
+            ""
+        )  # a folder of configurations without weights, for one-file models offline
+        known = (
+            {"config": str(beside), "local_files_only": True}
+            if (beside / "model_index.json").is_file()
+            else {}
+        )
         return pipeline_class.from_single_file(str(path), torch_dtype=dtype, **known, **without)
     except Exception as error:  # diffusers and transformers raise a dozen kinds for a damaged folder
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        hint = "" if path.is_dir() else f"; offline, put its diffusers configuration into a folder {path.stem}/ beside it"
+        hint = (
+            ""
+            if path.is_dir()
+            else f"; offline, put its diffusers configuration into a folder {path.stem}/ beside it"
+        )
         raise UserError(f"base.model: {path.name}: the weights cannot be opened ({reason}){hint}") from error

@@ -28,7 +28,9 @@ class Backbone(base.Backbone):
 
     def unconditional(self, size_px: int | None = None) -> base.Conditioning:
         """Zeros where the checkpoint says so, else the empty prompt."""
-        _, embeds, _, pooled = self.pipeline.encode_prompt([""], device=self.device, do_classifier_free_guidance=True)
+        _, embeds, _, pooled = self.pipeline.encode_prompt(
+            [""], device=self.device, do_classifier_free_guidance=True
+        )
         return self._with_size(embeds, pooled, size_px)
 
     def predict(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: base.Conditioning) -> Tensor:

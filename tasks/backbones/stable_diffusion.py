@@ -11,7 +11,10 @@ from torch import Tensor
 from tasks.backbones import base
 
 PIPELINE = StableDiffusionPipeline
-WITHOUT = {"safety_checker": None, "requires_safety_checker": False}  # guards look at pictures, for every base alike
+WITHOUT = {
+    "safety_checker": None,
+    "requires_safety_checker": False,
+}  # guards look at pictures, for every base alike
 
 
 class Backbone(base.Backbone):
@@ -19,7 +22,9 @@ class Backbone(base.Backbone):
 
     def encode_prompts(self, prompts: Sequence[str], size_px: int | None = None) -> base.Conditioning:
         """The text encoder's last hidden states; `size_px` plays no part."""
-        embeds, _ = self.pipeline.encode_prompt(list(prompts), self.device, 1, do_classifier_free_guidance=False)
+        embeds, _ = self.pipeline.encode_prompt(
+            list(prompts), self.device, 1, do_classifier_free_guidance=False
+        )
         return base.Conditioning(embeds)
 
     def predict(self, noisy_latents: Tensor, timesteps: Tensor, conditioning: base.Conditioning) -> Tensor:
