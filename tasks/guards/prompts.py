@@ -21,8 +21,8 @@ _MINOR = (
 )
 _IMPERSONATION = (
     r"impersonat\w*|pretending to be|posing as|passing (?:him|her|them)self off|deep ?-?fakes?|"
-    r"face ?-?swap\w*|fake (?:news|id|identity)|passports?|(?:id|identity) ?-?cards?|driv(?:er'?s?|ing) licen[cs]es?|"
-    r"mug ?-?shots?|(?:police|press|work) (?:id|badge)|visa photos?|"
+    r"face ?-?swap\w*|fake (?:news|id|identity)|passports?|(?:id|identity) ?-?cards?|"
+    r"driv(?:er'?s?|ing) licen[cs]es?|mug ?-?shots?|(?:police|press|work) (?:id|badge)|visa photos?|"
     r"signing (?:a|the) (?:contract|treaty|confession)|(?:personal|reise)ausweis\w*|führerschein\w*"
 )
 
