@@ -1,0 +1,100 @@
+"""Bring one subject up to date: ask DVC stage by stage, restore or run, record. Knows nothing of Prefect."""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows import stages, timings
+from flows.lock import held
+from flows.store import remote, staleness, versions
+from flows.store.pipeline import Stage
+from flows.store.staleness import Verdict
+from flows.workspace import SubjectFolder, Workspace
+from tasks.shared.errors import UserError
+
+Perform = Callable[[Stage, Callable[[], None]], None]
+"""Carries out a stage that must run: gets the stage and the work, such as wrapping it as a Prefect task."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one stage: "fresh", "restored" or "ran"."""
+
+    stage: str
+    action: str
+    why: str = ""
+    seconds: float = 0.0
+
+
+def bring_up_to_date(
+    subject: SubjectFolder,
+    perform: Perform = lambda stage, work: work(),
+    tell: Callable[[Outcome | Verdict], None] = lambda event: None,
+) -> list[Outcome]:
+    """Run what DVC calls stale, in order, the shared class prior first.
+
+    Args:
+        tell: hears the verdict before a stage runs, and the outcome after every stage.
+    Raises:
+        UserError: also when another process is at this subject.
+    """
+    workspace = subject.workspace
+    with held(subject.lock_file, busy=f"{subject.name}: a run of this subject is going on"):
+        plan = staleness.plan(subject)
+        foreseen = staleness.forecast(subject, plan)
+        if foreseen.photos_missing and not _restored(workspace, subject.photos_file):
+            raise UserError(
+                f"{subject.folder / 'photos'}: missing, and neither cache nor remote holds them; "
+                f"add them again with `dreamline add FOLDER --name {subject.name}`"
+            )
+        if foreseen.to_run:
+            stages.check(workspace, plan)
+        outcomes: list[Outcome] = []
+        for stage, verdict in zip(plan, foreseen.verdicts):
+            if verdict.fresh:  # nothing before it that it needs is about to change
+                outcomes.append(Outcome(stage.name, "fresh"))
+                continue
+            shared = stage.file.parent != subject.folder
+            # another subject of the class may be making the prior: wait, then find it fresh
+            with held(stage.file.parent / ".work" / "lock") if shared else nullcontext():
+                outcomes.append(_one(workspace, subject.name, stage, perform, tell))
+            tell(outcomes[-1])
+        return outcomes
+
+
+def _one(
+    workspace: Workspace,
+    subject: str,
+    stage: Stage,
+    perform: Perform,
+    tell: Callable[[Outcome | Verdict], None],
+) -> Outcome:
+    verdict = staleness.verdict(workspace, stage)
+    if verdict.fresh:
+        return Outcome(stage.name, "fresh")
+    started = time.monotonic()
+    if verdict.restorable and _restored(workspace, stage.target):
+        return Outcome(stage.name, "restored", verdict.why, time.monotonic() - started)
+    tell(verdict)
+
+    def work() -> None:
+        stages.call(workspace, stage)
+        versions.commit(workspace, stage)
+
+    perform(stage, work)
+    seconds = time.monotonic() - started
+    timings.record(workspace, subject, stage.name, seconds)
+    return Outcome(stage.name, "ran", verdict.why, seconds)
+
+
+def _restored(workspace: Workspace, target: str | Path) -> bool:
+    """Bring recorded outputs back from the cache, else from the remote."""
+    if versions.restore(workspace, target):
+        return True
+    try:
+        remote.transfer(workspace, "pull", [str(target)], deadline_s=60, force=True)
+    except UserError:
+        return False
+    return True

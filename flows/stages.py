@@ -1,0 +1,62 @@
+"""Stages called in this process, with the same arguments that DVC's command gives them."""
+
+from importlib import import_module
+from types import ModuleType
+
+from flows.store.pipeline import Stage
+from flows.workspace import Workspace
+from tasks.shared import manifest, plugins, settings
+from tasks.shared.errors import UserError
+
+
+def call(workspace: Workspace, stage: Stage) -> None:
+    """Run the stage's function; afterwards its outputs are finished.
+
+    Raises:
+        UserError, Transient: as the stage says.
+    """
+    module = _module(stage)
+    module.run(**stage.paths, settings=_settings(workspace, stage))
+    for path in stage.makes:
+        manifest.read(path, stage.name)
+
+
+def check(workspace: Workspace, stages: list[Stage]) -> None:
+    """Validate every parameter of some stages before any of them works: a typo must not cost an artifact.
+
+    A stage module may offer `check(settings)` for what its section alone cannot say.
+
+    Raises:
+        UserError: names every stage that complains.
+    """
+    complaints = []
+    for stage in stages:
+        try:
+            module, told = _module(stage), _settings(workspace, stage)
+            told.recipe(stage.name)
+            _ = told.base
+            told.section(module.Params, stage.name)
+            if hasattr(module, "check"):
+                module.check(told)
+            elif stage.name == "fine_tune":
+                method = told.subject.method
+                told.section(plugins.load("methods", method).Params, f"methods.{method}")
+        except UserError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise UserError("; ".join(dict.fromkeys(complaints)))
+
+
+def _module(stage: Stage) -> ModuleType:
+    try:
+        return import_module(stage.module)
+    except ModuleNotFoundError as error:
+        if error.name and stage.module.startswith(error.name):
+            raise UserError(f"{stage.file}: {stage.name}: there is no module {stage.module!r}") from error
+        raise UserError(
+            f"{stage.module}: needs the package {error.name!r}, which is not installed"
+        ) from error
+
+
+def _settings(workspace: Workspace, stage: Stage) -> settings.Settings:
+    return settings.load(workspace.params_file, stage.subject_file)

@@ -1,0 +1,76 @@
+"""One DVC repository per project, opened once; its errors in one line."""
+
+import functools
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.lock import held
+from flows.workspace import Workspace
+from tasks.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+
+@functools.lru_cache(maxsize=8)
+def _open(root: Path) -> "Repo":
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    from dvc.repo import Repo
+
+    logging.getLogger("dvc").setLevel(
+        logging.CRITICAL
+    )  # hints for git users on every call; errors are raised anyway
+    return Repo(str(root), _wait_for_lock=True)
+
+
+@contextmanager
+def calls(workspace: Workspace) -> Iterator["Repo"]:
+    """The repository, for a few short calls.
+
+    Our own processes queue at a kernel lock, without polling: DVC's lock polls every 500 ms, and the finer lock that
+    `commit` takes on outputs never waits, so parallel subjects would fail at it. A `dvc` typed by hand is waited for.
+
+    Raises:
+        UserError: what DVC complains about, in one line.
+    """
+    from dvc.exceptions import DvcException
+
+    try:
+        # parts of DVC take relative paths from the working folder and refuse one outside of the repository
+        with held(workspace.state / "store.lock"), chdir(workspace.root):
+            yield _open(workspace.root)
+    except (DvcException, OSError) as error:
+        raise UserError(_one_line(workspace, error)) from error
+
+
+def _one_line(workspace: Workspace, error: BaseException) -> str:
+    from dvc.dvcfile import LOCK_FILE
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.rwlock import RWLockFileCorruptedError, RWLockFileFormatError
+    from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
+
+    if isinstance(error, NotDvcRepoError):
+        return f"{workspace.root}: no DVC project; run `dvc init` in a git checkout of Dreamline"
+    if isinstance(error, RWLockFileCorruptedError | RWLockFileFormatError):
+        return f"{workspace.root}/.dvc/tmp/rwlock: damaged; delete it while nothing runs"
+    if isinstance(error, YAMLSyntaxError | YAMLValidationError):
+        path = Path(str(error.path))
+        path = path if path.is_absolute() else workspace.root / path
+        heal = (
+            f"restore it with `git checkout -- {path.relative_to(workspace.root)}`, or delete it to run all stages again"
+            if path.name == LOCK_FILE
+            else f"restore it with `git checkout -- {path.relative_to(workspace.root)}`"
+        )
+        return f"{path}: damaged; {heal}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or workspace.root}: {error.strerror}"
+    chain: BaseException | None = error
+    causes = []
+    while chain is not None:
+        causes.append(" ".join(str(chain).split()))
+        chain = chain.__cause__
+    return "dvc: " + ": ".join(dict.fromkeys(cause for cause in causes if cause))

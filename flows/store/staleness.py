@@ -1,0 +1,217 @@
+"""Is it stale? DVC's word, stage by stage, turned into reasons that a person can read."""
+
+import os
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.store import pipeline, repository, versions
+from flows.store.pipeline import Stage
+from flows.workspace import SubjectFolder, Workspace
+from tasks.shared.errors import UserError
+
+NEVER_RUN = "never run"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What DVC found about one stage.
+
+    Attributes:
+        inputs: changed inputs, params or command, as reasons; with any of them the stage must run.
+        outputs: changed or missing outputs; alone they are taken from the cache again, nothing is computed.
+        after: stages before it in the plan that will run, so that this one probably will.
+    """
+
+    stage: Stage
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+    @property
+    def fresh(self) -> bool:
+        return not (self.inputs or self.outputs or self.after)
+
+    @property
+    def restorable(self) -> bool:
+        return bool(self.outputs) and not self.inputs and not self.after
+
+    @property
+    def why(self) -> str:
+        if self.restorable:
+            return f"{', '.join(self.outputs)}: comes from the cache"
+        return ", ".join(self.inputs) or f"after {', '.join(self.after)}"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run of one subject would do, or why it cannot."""
+
+    name: str
+    verdicts: tuple[Verdict, ...] = ()
+    error: str | None = None
+    photos_missing: bool = False
+
+    @property
+    def fresh(self) -> bool:
+        return (
+            self.error is None and not self.photos_missing and all(verdict.fresh for verdict in self.verdicts)
+        )
+
+    @property
+    def to_run(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if not (verdict.fresh or verdict.restorable)]
+
+
+def verdict(workspace: Workspace, stage: Stage) -> Verdict:
+    """Ask DVC about one stage; costs the same in a fleet of any size."""
+    return verdicts([stage], _status(workspace, [stage.target]))[0]
+
+
+def forecast(
+    subject: SubjectFolder, stages: Sequence[Stage], status: Mapping[str, list] | None = None
+) -> Forecast:
+    """What a run of the subject's plan would do; one DVC status, unless the fleet's is given.
+
+    Raises:
+        UserError: photos/ is not what was accepted.
+    """
+    if status is None:
+        status = _status(subject.workspace, _targets(subject, stages))
+    entries = status.get(str(subject.photos_file), [])
+    photos = next((change for entry in entries for change in _changes(entry, "changed outs").values()), None)
+    root, folder = subject.workspace.root, subject.folder / "photos"
+    if photos == "modified":
+        raise UserError(
+            f"{folder}: changed since the photos were accepted; accept them with `dvc add {folder.relative_to(root)}`, "
+            f"or undo with `dvc checkout --force {subject.photos_file.relative_to(root)}`"
+        )
+    restored = {folder} if photos else set()
+    return Forecast(subject.name, tuple(verdicts(stages, status, restored)), photos_missing=bool(photos))
+
+
+def forecasts(workspace: Workspace, names: Iterable[str]) -> list[Forecast]:
+    """What a run of each subject would do; one DVC status for all, a broken subject spoils only its own forecast."""
+    plans: dict[str, list[Stage]] = {}
+    broken: dict[str, Forecast] = {}
+    names = list(names)
+    for name in names:
+        try:
+            plans[name] = plan(workspace.subject(name))
+        except UserError as error:
+            broken[name] = Forecast(name, error=str(error))
+    status: Mapping[str, list] | None = None
+    with suppress(UserError):  # one of them is broken: ask one by one
+        status = _status(
+            workspace, [file for name in plans for file in _targets(workspace.subject(name), plans[name])]
+        )
+    found = []
+    for name in names:
+        if name in broken:
+            found.append(broken[name])
+            continue
+        try:
+            found.append(forecast(workspace.subject(name), plans[name], status))
+        except UserError as error:
+            found.append(Forecast(name, error=str(error)))
+    return found
+
+
+def plan(subject: SubjectFolder) -> list[Stage]:
+    """The class prior's stages, then the subject's, in the order in which they run."""
+    subject.prepare()
+    if not subject.photos_file.exists():
+        if not (subject.folder / "photos").exists():
+            raise UserError(
+                f"{subject.photos_file}: missing; add photos: `dreamline add FOLDER --name {subject.name}`"
+            )
+        versions.add_photos(subject)  # `add` was ended between its last two steps
+    prior = subject.prior / "dvc.yaml"
+    return pipeline.read(subject.workspace, prior) + pipeline.read(subject.workspace, subject.dvc_file)
+
+
+def verdicts(
+    stages: Sequence[Stage], status: Mapping[str, list], restored: Container[Path] = ()
+) -> list[Verdict]:
+    """Turn DVC's status of some stages, given in running order, into verdicts.
+
+    Args:
+        restored: inputs that are missing and will be brought back.
+
+    An input that is missing only because its own stage's output can be restored makes nothing stale.
+    """
+    found: list[Verdict] = []
+    for stage in stages:
+        makers = {path: earlier for earlier in found for path in earlier.stage.makes}
+        inputs: list[str] = []
+        outputs: list[str] = []
+        for entry in status.get(stage.target, []):
+            if isinstance(entry, str):
+                inputs.append(f"{entry.removeprefix('changed ')} changed")
+                continue
+            outputs += [
+                f"{_short(path)} {change}" for path, change in _changes(entry, "changed outs").items()
+            ]
+            for path, change in _changes(entry, "changed deps").items():
+                maker = makers.get(Path(path))
+                if Path(path) in restored:
+                    continue
+                if maker is None or maker.fresh:
+                    inputs += _reasons(path, change)
+        if any(reason.endswith(f" {NEVER_RUN}") for reason in inputs):
+            inputs = [NEVER_RUN]
+        after = tuple(
+            dict.fromkeys(
+                maker.stage.name
+                for path in stage.needs
+                if (maker := makers.get(path)) and not (maker.fresh or maker.restorable)
+            )
+        )
+        found.append(Verdict(stage, tuple(inputs), tuple(outputs), after))
+    return found
+
+
+def _reasons(path: str, change: Any) -> list[str]:
+    if isinstance(change, dict):  # a params file: {key: change}
+        return [f"{_short(path)}: {key} {what}" for key, what in change.items()]
+    if change == "new" and path.endswith(".yaml"):
+        return [f"{_short(path)} {NEVER_RUN}"]  # no value of it in dvc.lock
+    return [f"{_short(path)} {change}"]
+
+
+def _short(path: str) -> str:
+    name = Path(path).name
+    return Path(path).parent.name if name == "images" else name
+
+
+def _changes(entry: Any, key: str) -> dict[str, Any]:
+    return entry.get(key, {}) if isinstance(entry, dict) else {}
+
+
+def _targets(subject: SubjectFolder, stages: Iterable[Stage]) -> list[str]:
+    return list(dict.fromkeys([str(subject.photos_file), *(str(stage.file) for stage in stages)]))
+
+
+def _status(workspace: Workspace, targets: list[str]) -> dict[str, list]:
+    """DVC's status of explicit targets, keyed by absolute target."""
+    if not targets:
+        return {}
+    with repository.calls(workspace) as repo:
+        found = repo.status(targets=targets)
+
+    def absolute(path: str) -> str:
+        return os.path.normpath(
+            workspace.root / path
+        )  # DVC shows paths relative to the working folder, the root
+
+    def entry(raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
+        return {
+            kind: {absolute(path): change for path, change in changes.items()}
+            for kind, changes in raw.items()
+        }
+
+    return {absolute(target): [entry(raw) for raw in entries] for target, entries in found.items()}

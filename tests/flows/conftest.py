@@ -1,0 +1,116 @@
+"""Projects whose stages are the small stand-ins of tests/flows/standin."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flows.workspace import SubjectFolder, Workspace, write_subject
+from tasks.shared import manifest
+
+HERE = Path(__file__).resolve().parent
+REPO = HERE.parent.parent
+STAGES = ["segment", "fine_tune", "sample", "evaluate", "report"]
+PLAN = ["class_prior", *STAGES]
+
+PARAMS = """\
+base: {model: nowhere, revision: r1, dtype: float32}
+recipe: {ingest: 1, segment: 1, class_prior: 1, fine_tune: 1, sample: 1, evaluate: 1, report: 1}
+segment: {seed: 1, strength: 1.5}
+class_prior: {seed: 2, strength: 2.5}
+fine_tune: {seed: 3, strength: 3.5}
+methods:
+  dreambooth: {seed: 4, strength: 4.5}
+  other: {seed: 4, strength: 4.5}
+sample: {seed: 5, strength: 5.5}
+evaluate: {seed: 6, strength: 6.5}
+report: {seed: 7, strength: 7.5}
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_services() -> Iterator[None]:
+    """No telemetry, the virtual environment's `python` for DVC's commands, the stand-ins importable."""
+    os.environ |= {
+        "DVC_NO_ANALYTICS": "1",
+        "DO_NOT_TRACK": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(HERE), str(REPO)]),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+    }
+    sys.path.insert(0, str(HERE))
+    yield
+    sys.path.remove(str(HERE))
+
+
+def new_workspace(root: Path, package: str = "standin") -> Workspace:
+    """A git and DVC project with the repository's own DVC files and templates, its stages taken from `package`."""
+    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPO / name, root / name)
+    (root / "flows" / "templates").mkdir(parents=True)
+    for template in (REPO / "flows" / "templates").glob("*.yaml"):
+        text = template.read_text().replace("python -m tasks.", f"python -m {package}.")
+        (root / "flows" / "templates" / template.name).write_text(text)
+    (root / "params.yaml").write_text(PARAMS)
+    (root / "data" / "subjects").mkdir(parents=True)
+    for command in (
+        ["git", "init", "-q", "-b", "main"],
+        ["git", "config", "user.email", "a@b"],
+        ["git", "config", "user.name", "a"],
+    ):
+        subprocess.run(command, cwd=root, check=True)
+    return Workspace(root)
+
+
+def new_subject(workspace: Workspace, name: str, class_word: str = "dog", photos: int = 2) -> SubjectFolder:
+    """A subject as `dreamline add` leaves it, without the cost of ingest."""
+    folder = workspace.subjects_folder / name
+    for number in range(photos):
+        write_photo(folder / "photos" / f"{number:02d}.png", seed=len(name) + number)
+    manifest.write(folder / "photos", "ingest", 1)
+    write_subject(folder / "subject.yaml", {"name": name, "class": class_word, "class_folder": class_word})
+    return workspace.subject(name)
+
+
+def write_photo(path: Path, seed: int) -> None:
+    """A small picture of noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty project."""
+    return new_workspace(tmp_path / "project")
+
+
+@pytest.fixture
+def rex(workspace: Workspace) -> SubjectFolder:
+    """A dog that has not been run yet."""
+    return new_subject(workspace, "rex")
+
+
+@pytest.fixture
+def dvc(workspace: Workspace) -> Callable[..., str]:
+    """DVC's own command line in the project: `dvc("status", "file")` -> its output."""
+
+    def command(*args: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *args],
+            cwd=workspace.root,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return command
