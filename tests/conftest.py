@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from ruamel.yaml import YAML
+
+from tasks.shared import images, manifest
 
 REPO = Path(__file__).resolve().parent.parent
 KINDS = ("sd15", "sd21v", "sdxl")
@@ -129,40 +132,40 @@ def project(tmp_path: Path, tiny_base: Callable[[str], Path]) -> Path:
     return folder
 
 
-def set_params(project: Path, changes: Mapping[str, Mapping[str, Any]]) -> Path:
-    """Change sections of a temporary project's params.yaml: `{"fine_tune": {"seed": 3}}`. Returns params.yaml."""
-    yaml, path = YAML(), project / "params.yaml"
-    tree = yaml.load(path)
-    for section, values in changes.items():
-        tree.setdefault(section, {}).update(json.loads(json.dumps(values)))
-    yaml.dump(tree, path)
-    return path
+@pytest.fixture
+def set_params(project: Path) -> Callable[[Mapping[str, Mapping[str, Any]]], Path]:
+    """Change sections of the temporary project's params.yaml: `set_params({"fine_tune": {"seed": 3}})`."""
+
+    def change(sections: Mapping[str, Mapping[str, Any]]) -> Path:
+        yaml, path = YAML(), project / "params.yaml"
+        tree = yaml.load(path)
+        for section, values in sections.items():
+            tree.setdefault(section, {}).update(json.loads(json.dumps(values)))
+        yaml.dump(tree, path)
+        return path
+
+    return change
 
 
-def write_judges(folder: Path, seed: int = 7) -> Path:
-    """Write random small judges: `identity` (a ViT) and `clip` (a CLIPModel with tokenizer), both for 32 px pictures."""
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, ViTConfig, ViTImageProcessor, ViTModel
-
-    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    eyes = {"image_size": 32, "patch_size": 8}
-    tokenizer = tiny_tokenizer()
-    text = small | {
-        "vocab_size": len(tokenizer), "max_position_embeddings": 16, "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
-    }  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        identity = ViTModel(ViTConfig(**small, **eyes))
-        clip = CLIPModel(CLIPConfig(text_config=text, vision_config=small | eyes, projection_dim=12))
-    identity.save_pretrained(folder / "identity")
-    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder / "identity")
-    clip.save_pretrained(folder / "clip")
-    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder / "clip")
-    tokenizer.save_pretrained(folder / "clip")
+@pytest.fixture
+def subject(project: Path) -> Path:
+    """A subject's folder with subject.yaml, a finished segment (3 crops of 32 px) and, as a stand-in, its class prior."""
+    rng = np.random.default_rng(0)
+    folder = project / "data" / "subjects" / "rex"
+    folder.mkdir()
+    (folder / "subject.yaml").write_text("name: rex\nclass: dog\nclass_folder: dog\nidentifier: sks\n")
+    masks = np.zeros((3, 32, 32), bool)
+    masks[:, 8:24, 8:24] = True
+    for number in range(3):
+        images.save(folder / "segment" / "images" / f"{number:02d}.png", _noise(rng))
+        images.save(folder / "segment" / "masks" / f"{number:02d}.png", masks[number])
+    manifest.write(folder / "segment", "segment", 1)
+    prior = project / "data" / "class_prior" / "dog" / "images"
+    for number in range(4):
+        images.save(prior / f"{number:04d}.png", _noise(rng))
+    manifest.write(prior, "class_prior", 1, **{"class": "dog", "prompt": "a dog"})
     return folder
 
 
-@pytest.fixture(scope="session")
-def tiny_judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the random judges `identity` and `clip`. Do not write into it."""
-    return write_judges(tmp_path_factory.mktemp("judges"))
+def _noise(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
