@@ -49,14 +49,18 @@ class Encoded:
             masks = None if masks is None else torch.cat([masks, masks.flip(2)])
         starts = range(0, len(pixels), ENCODE_BATCH)
         parts = [
-            backbone.encode_moments(pixels[start : start + ENCODE_BATCH].to(backbone.device).float() / 127.5 - 1)
+            backbone.encode_moments(
+                pixels[start : start + ENCODE_BATCH].to(backbone.device).float() / 127.5 - 1
+            )
             for start in progress.each(starts, "encoding pictures, batches", len(starts))
         ]
         self.moments = Moments(torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts]))
         self.masks = None
         if masks is not None:
             grid = self.moments.mean.shape[-2:]
-            self.masks = functional.interpolate(masks[:, None], size=grid, mode="area")[:, 0].to(backbone.device)
+            self.masks = functional.interpolate(masks[:, None], size=grid, mode="area")[:, 0].to(
+                backbone.device
+            )
 
     def take(self, batch: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Latents [b c h w] and masks [b h w] of the batch with this number, drawn from their posteriors."""

@@ -49,7 +49,10 @@ class Method(base.Method):
     def observe(self, backbone: Backbone, material: base.Material) -> None:
         """Encode photos, class pictures and the two prompts."""
         templates = {"instance_prompt": self.params.instance_prompt, "class_prompt": self.params.class_prompt}
-        texts = [prompts.filled(text, material.words, f"methods.dreambooth.{key}") for key, text in templates.items()]
+        texts = [
+            prompts.filled(text, material.words, f"methods.dreambooth.{key}")
+            for key, text in templates.items()
+        ]
         self.text = base.Prompts(backbone, texts, material.instance.pixels.shape[1], self.tuner.trains_text)
         self.size = material.train_batch_size
         sources = [material.instance, material.prior] if self.uses_prior else [material.instance]
@@ -61,7 +64,9 @@ class Method(base.Method):
 
     def batch(self, number: int, generator: torch.Generator) -> base.Batch:
         """Photos first, then as many class pictures."""
-        latents, masks = zip(*(source.take(number, self.size, generator) for source in self.sources), strict=True)
+        latents, masks = zip(
+            *(source.take(number, self.size, generator) for source in self.sources), strict=True
+        )
         conditioning: Conditioning = self.text.rows(
             [prompt for prompt in range(len(self.sources)) for _ in range(self.size)]
         )

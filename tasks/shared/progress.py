@@ -20,14 +20,21 @@ def each(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
         total: how many items there are.
     """
     if sys.stderr.isatty():
+        from rich import progress
         from rich.console import Console
-        from rich.progress import track
 
-        yield from track(items, what, total=total, console=Console(stderr=True), transient=True)
+        shown = (
+            *(progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn()),
+            *(progress.TextColumn("{task.speed:.1f}/s"), progress.TimeRemainingColumn()),
+        )
+        with progress.Progress(*shown, console=Console(stderr=True), transient=True) as bar:
+            yield from bar.track(items, description=what, total=total)
         return
-    due = time.monotonic() + QUIET_S
+    began = time.monotonic()
+    due = began + QUIET_S
     for done, item in enumerate(items):
         if time.monotonic() >= due:
-            log.info("%s: %d of %d", what, done, total)
+            rate = max(done, 1e-9) / (time.monotonic() - began)
+            log.info("%s: %d of %d, %.1f/s, %.0f s left", what, done, total, rate, (total - done) / rate)
             due = time.monotonic() + EVERY_S
         yield item

@@ -65,7 +65,8 @@ class Tuner(base.Tuner):
 
     def save(self, backbone: Backbone, folder: Path, provenance: Mapping[str, Any]) -> None:
         """Write both files."""
-        state, described = {}, {}
+        state: dict[str, Tensor] = {}
+        described: dict[str, Any] = {}
         for network_name, network in base.networks(backbone, self.trains_text).items():
             layers = get_peft_model_state_dict(network, adapter_name=base.ADAPTER)
             state |= {f"{network_name}.{name}": tensor for name, tensor in layers.items()}
