@@ -169,3 +169,32 @@ def subject(project: Path) -> Path:
 
 def _noise(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+def write_judges(folder: Path, seed: int = 7) -> Path:
+    """Write random small judges for 32 px pictures: `identity` (a ViT) and `clip` (a CLIPModel with tokenizer)."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, ViTConfig, ViTImageProcessor, ViTModel
+
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    eyes = {"image_size": 32, "patch_size": 8}
+    tokenizer = tiny_tokenizer()
+    text = small | {
+        "vocab_size": len(tokenizer), "max_position_embeddings": 16, "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
+    }  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        identity = ViTModel(ViTConfig(**small, **eyes))
+        clip = CLIPModel(CLIPConfig(text_config=text, vision_config=small | eyes, projection_dim=12))
+    identity.save_pretrained(folder / "identity")
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder / "identity")
+    clip.save_pretrained(folder / "clip")
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder / "clip")
+    tokenizer.save_pretrained(folder / "clip")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the random judges `identity` and `clip`. Do not write into it."""
+    return write_judges(tmp_path_factory.mktemp("judges"))
