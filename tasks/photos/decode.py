@@ -152,9 +152,7 @@ def _check_size(width: int, height: int, limits: Limits) -> None:
             f"ingest.max_megapixels is {limits.max_megapixels:g}"
         )
     if min(width, height) < limits.min_side_px:
-        raise Unreadable(
-            f"too small: {width} x {height} px, ingest.min_side_px is {limits.min_side_px} for the shorter side"
-        )
+        raise Unreadable(f"too small: {width} x {height} px; ingest.min_side_px is {limits.min_side_px}")
     if max(width, height) > limits.max_aspect * min(width, height):
         raise Unreadable(
             f"too long and narrow: {width} x {height} px (ingest.max_aspect is {limits.max_aspect:g})"
