@@ -20,7 +20,7 @@ def held(path: Path, busy: str | None = None) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+", encoding="utf-8")
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - an error inside the block is not this one
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); make the folder writable") from error
     with file:

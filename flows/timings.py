@@ -36,7 +36,7 @@ class Timings:
             self._all.setdefault(stage, []).append(seconds)
 
     def about_s(self, subject: str, stages: list[str]) -> float | None:
-        """Expected seconds of some stages: the subject's last time, else the median of all; None without any."""
+        """Expected seconds of some stages: the subject's last, else the median of all; None without any."""
         total = 0.0
         for stage in stages:
             own = self._own.get((subject, stage))

@@ -111,8 +111,8 @@ class SubjectFolder:
         expected = subject.slug_of(identity.class_word)
         if identity.class_folder != expected:
             raise UserError(
-                f"{self.subject_file}: class_folder: expected {expected!r} for the class {identity.class_word!r}, "
-                f"got {identity.class_folder!r}; change both"
+                f"{self.subject_file}: class_folder: expected {expected!r} for the class "
+                f"{identity.class_word!r}, got {identity.class_folder!r}; change both"
             )
         return identity
 
@@ -149,7 +149,7 @@ def prepare_prior(workspace: Workspace, class_word: str) -> Path:
 def write_subject(path: Path, changes: dict[str, Any]) -> None:
     """Create or change a subject.yaml; comments stay, and every key that dvc.yaml names is there afterwards.
 
-    A key that DVC tracks and cannot find costs the old output before the error shows, hence no key may be missing.
+    A key that DVC tracks and cannot find costs the old output before the error shows: no key may be missing.
     """
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096

@@ -1,4 +1,4 @@
-"""Push and pull by explicit targets, with a deadline: against a dead remote DVC itself retries for many minutes."""
+"""Push and pull by explicit targets, with a deadline: against a dead remote DVC retries for many minutes."""
 
 import os
 import subprocess
@@ -93,3 +93,27 @@ def _complaint(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return (errors or lines or ["DVC failed without a word"])[-1]
+
+
+def probe(workspace: Workspace, deadline_s: float) -> str:
+    """Whether the default remote answers; returns its address.
+
+    Raises:
+        UserError: there is none, or it does not answer within the deadline.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.store.probe"],
+            cwd=workspace.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=deadline_s,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"remote: no answer within {deadline_s:g} s; look at .dvc/config and the network"
+        ) from error
+    if done.returncode:
+        raise UserError(f"remote: {_complaint(done.stderr)}; look at .dvc/config and your AWS profile")
+    return done.stdout.strip()

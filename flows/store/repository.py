@@ -31,8 +31,9 @@ def _open(root: Path) -> "Repo":
 def calls(workspace: Workspace) -> Iterator["Repo"]:
     """The repository, for a few short calls.
 
-    Our own processes queue at a kernel lock, without polling: DVC's lock polls every 500 ms, and the finer lock that
-    `commit` takes on outputs never waits, so parallel subjects would fail at it. A `dvc` typed by hand is waited for.
+    Our own processes queue at a kernel lock, without polling: DVC's lock polls every 500 ms, and the finer
+    lock that `commit` takes on outputs never waits, so parallel subjects would fail at it. A `dvc` typed by
+    hand is waited for.
 
     Raises:
         UserError: what DVC complains about, in one line.
@@ -60,12 +61,8 @@ def _one_line(workspace: Workspace, error: BaseException) -> str:
     if isinstance(error, YAMLSyntaxError | YAMLValidationError):
         path = Path(str(error.path))
         path = path if path.is_absolute() else workspace.root / path
-        heal = (
-            f"restore it with `git checkout -- {path.relative_to(workspace.root)}`, or delete it to run all stages again"
-            if path.name == LOCK_FILE
-            else f"restore it with `git checkout -- {path.relative_to(workspace.root)}`"
-        )
-        return f"{path}: damaged; {heal}"
+        heal = f"restore it with `git checkout -- {path.relative_to(workspace.root)}`"
+        return f"{path}: damaged; {heal}" + (", or delete it to run again" if path.name == LOCK_FILE else "")
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or workspace.root}: {error.strerror}"
     chain: BaseException | None = error

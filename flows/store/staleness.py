@@ -85,7 +85,7 @@ def forecast(
     root, folder = subject.workspace.root, subject.folder / "photos"
     if photos == "modified":
         raise UserError(
-            f"{folder}: changed since the photos were accepted; accept them with `dvc add {folder.relative_to(root)}`, "
+            f"{folder}: changed since it was accepted; accept it with `dvc add {folder.relative_to(root)}`, "
             f"or undo with `dvc checkout --force {subject.photos_file.relative_to(root)}`"
         )
     restored = {folder} if photos else set()
@@ -93,7 +93,7 @@ def forecast(
 
 
 def forecasts(workspace: Workspace, names: Iterable[str]) -> list[Forecast]:
-    """What a run of each subject would do; one DVC status for all, a broken subject spoils only its own forecast."""
+    """What a run of each subject would do; one DVC status for all, a broken one spoils only its own."""
     plans: dict[str, list[Stage]] = {}
     broken: dict[str, Forecast] = {}
     names = list(names)

@@ -282,10 +282,7 @@ class Backbone:
 
     def spelled_out(self, phrase: str) -> list[str]:
         """Words of the phrase that the tokenizer breaks into single letters: the base hardly knows them."""
-        tokenizer = self.tokenizers[0]
-        return [
-            word for word in phrase.split() if len(word) > 2 and len(tokenizer.tokenize(word)) >= len(word)
-        ]
+        return spelled_out(self.tokenizers[0], phrase)
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Of every network."""
@@ -294,6 +291,11 @@ class Backbone:
     def _latent_units(self) -> tuple[float | Tensor, float | Tensor]:
         """Centre and spread of the VAE's own latents; the denoiser's are (latents - centre) / spread."""
         return 0.0, 1 / self.vae.config.scaling_factor
+
+
+def spelled_out(tokenizer: Any, phrase: str) -> list[str]:
+    """Words of the phrase that a tokenizer breaks into single letters."""
+    return [word for word in phrase.split() if len(word) > 2 and len(tokenizer.tokenize(word)) >= len(word)]
 
 
 def open_base(base: Base, device: torch.device | str | None = None) -> Backbone:

@@ -50,7 +50,7 @@ def quiet_services() -> Iterator[None]:
 
 
 def new_workspace(root: Path, package: str = "standin") -> Workspace:
-    """A git and DVC project with the repository's own DVC files and templates, its stages taken from `package`."""
+    """A git and DVC project with the repository's DVC files and templates, its stages those of `package`."""
     for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPO / name, root / name)

@@ -1,0 +1,5 @@
+"""The `dreamline` command: `flows.cli:main`."""
+
+from flows.cli.entry import main
+
+__all__ = ["main"]

@@ -1,0 +1,115 @@
+"""run and nightly: say what happens, in words, as it happens."""
+
+import logging
+import time
+
+from rich.console import Console
+
+from flows import prefect_api, stages, timings
+from flows import workspace as workspaces
+from flows.execution import Outcome
+from flows.store import staleness
+from flows.store.staleness import Forecast, Verdict
+from flows.workspace import Workspace
+from tasks.shared.errors import UserError
+
+notes = Console(stderr=True, highlight=False)
+
+
+def run(names: list[str], stale: bool) -> int:
+    """Bring subjects up to date, one after another; the failure of one does not stop the next.
+
+    Raises:
+        UserError: what failed, after the others have had their turn.
+    """
+    workspace = workspaces.find()
+    if not names and not stale:
+        raise UserError("which subject? give names, or --stale for all that are not up to date")
+    for name in names:
+        workspace.subject(name)
+    forecasts = staleness.forecasts(workspace, list(dict.fromkeys(names)) or workspace.subjects())
+    _raise_errors(
+        [(forecast.name, forecast.error) for forecast in forecasts if forecast.error], len(forecasts)
+    )
+    failed = _bring_up_to_date(workspace, [forecast for forecast in forecasts if not forecast.fresh])
+    for forecast in forecasts:
+        if forecast.fresh:
+            notes.print(f"{forecast.name}: up to date, nothing to run")
+    for forecast in forecasts:
+        if forecast.name not in dict(failed):
+            print(workspace.subject(forecast.name).report)
+    _raise_errors(failed, len(forecasts))
+    return 0
+
+
+def nightly() -> int:
+    """All subjects and the fleet's report.
+
+    Raises:
+        UserError: names the subjects that failed; the report is written all the same.
+    """
+    workspace = workspaces.find()
+    _log_to_stderr()
+    with prefect_api.connection(workspace) as wait:
+        from flows import nightly as flow
+        from flows import personalize
+
+        with personalize.settings(wait()):
+            rows = flow.run(workspace, workspace.subjects(), _tell)
+    print(flow.write_report(workspace, rows))
+    _raise_errors([(row.subject, row.reason) for row in rows if row.state == "failed"], len(rows))
+    return 0
+
+
+def _bring_up_to_date(workspace: Workspace, forecasts: list[Forecast]) -> list[tuple[str, str]]:
+    """Run the flow for each; returns name and error of what failed."""
+    if not forecasts:
+        return []
+    _log_to_stderr()
+    known = timings.Timings(workspace)
+    for forecast in forecasts:
+        seconds = known.about_s(forecast.name, [verdict.stage.name for verdict in forecast.to_run])
+        what = ", ".join(verdict.stage.name for verdict in forecast.to_run) or "restore from the cache"
+        notes.print(f"{forecast.name}: {what} ({timings.words(seconds)})")
+    failed: list[tuple[str, str]] = []
+    with prefect_api.connection(workspace) as wait:
+        from flows import personalize
+
+        for forecast in forecasts:  # loads what the stages import while the server starts
+            stages.check(
+                workspace, [verdict.stage for verdict in forecast.verdicts] if forecast.to_run else []
+            )
+        url = wait()
+        with personalize.settings(url):
+            for forecast in forecasts:
+                try:
+                    personalize.run(workspace, forecast.name, _tell)
+                except Exception as error:
+                    if len(forecasts) == 1:
+                        raise
+                    failed.append((forecast.name, str(error) or type(error).__name__))
+    return failed
+
+
+def _tell(name: str, event: Outcome | Verdict) -> None:
+    if isinstance(event, Verdict):
+        notes.print(f"{name}  {event.stage.name:<12}{time.strftime('%H:%M:%S')}  {event.why}")
+    elif event.action == "ran":
+        notes.print(f"{name}  {event.stage:<12}done in {event.seconds:.1f} s")
+    elif event.action == "restored":
+        notes.print(f"{name}  {event.stage:<12}restored, nothing computed")
+
+
+def _raise_errors(failed: list[tuple[str, str]], of: int) -> None:
+    if failed:
+        details = "; ".join(f"{name}: {error}" if of > 1 else error for name, error in failed)
+        raise UserError(f"{len(failed)} of {of} subjects failed: {details}" if of > 1 else details)
+
+
+def _log_to_stderr() -> None:
+    """What the stages say, as plain lines."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("    %(message)s"))
+    logger = logging.getLogger("tasks")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

@@ -1,0 +1,92 @@
+"""add, status, report, remove."""
+
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flows import workspace as workspaces
+from tasks.shared.errors import UserError
+
+console = Console()
+notes = Console(stderr=True, highlight=False)
+
+
+def add(sources: list[Path], name: str | None, consent: Path | None, identity: dict[str, Any]) -> None:
+    """Ingest photos and say what became of them."""
+    from flows import adding
+
+    workspace = workspaces.find()
+    added = adding.add(workspace, sources, name, consent, **identity)
+    subject = added.subject
+    for remark in added.remarks:
+        notes.print(f"  {remark}", markup=False)
+    for word in adding.unknown_words(workspace, subject.identity.phrase):
+        notes.print(
+            f"  warning: the base spells {word!r} out letter by letter: it hardly knows the word; try another"
+        )
+    what = "is new" if added.new else "has new photos"
+    console.print(
+        f"{subject.name} {what}: {added.accepted} photos of a {subject.identity.class_word}", highlight=False
+    )
+    console.print(f"next: dreamline run {subject.name}", highlight=False)
+
+
+def status(names: list[str]) -> None:
+    """A line per subject, and the reasons of what is stale."""
+    from flows.store import staleness
+    from flows.timings import Timings, words
+
+    workspace = workspaces.find()
+    forecasts = staleness.forecasts(workspace, names or workspace.subjects())
+    if not forecasts:
+        console.print("no subjects yet; make one: dreamline add ~/photos/rex --class dog")
+        return
+    timings = Timings(workspace)
+    table = Table("subject", "stage", "why", "about", box=None, pad_edge=False, header_style="bold")
+    for forecast in forecasts:
+        if forecast.error:
+            table.add_row(forecast.name, "", f"[red]{forecast.error}[/red]", "")
+            continue
+        if forecast.fresh:
+            table.add_row(forecast.name, "", "up to date", "")
+            continue
+        if forecast.photos_missing:
+            table.add_row(forecast.name, "photos", "missing: come from the cache", "")
+        for verdict in forecast.verdicts:
+            if not verdict.fresh:
+                seconds = None if verdict.restorable else timings.about_s(forecast.name, [verdict.stage.name])
+                about = "" if verdict.restorable else words(seconds)
+                table.add_row(forecast.name, verdict.stage.name, verdict.why, about)
+    console.print(table)
+    stages = [(forecast.name, verdict.stage.name) for forecast in forecasts for verdict in forecast.to_run]
+    if stages:
+        each = [timings.about_s(name, [stage]) for name, stage in stages]
+        total = None if None in each else sum(value for value in each if value is not None)
+        console.print(f"{len(stages)} stages to run, {words(total)}", highlight=False)
+
+
+def report(name: str, browser: bool) -> None:
+    """Print the path of a report; the only line on stdout, for scripts."""
+    page = workspaces.find().subject(name).report
+    if not page.exists():
+        raise UserError(f"{page}: not made yet; run `dreamline run {name}`")
+    print(page)
+    if browser:
+        webbrowser.open(page.as_uri())
+
+
+def remove(names: list[str], yes: bool) -> None:
+    """Ask, then delete."""
+    from flows import adding
+
+    workspace = workspaces.find()
+    subjects = [workspace.subject(name) for name in names]
+    if not yes:
+        typer.confirm(f"Delete {', '.join(names)} and everything made of them?", abort=True)
+    for subject in subjects:
+        adding.remove(subject)
+        console.print(f"{subject.name} removed", highlight=False)
