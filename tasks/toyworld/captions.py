@@ -1,7 +1,7 @@
 """What may be said about a scene, in English and German.
 
-A caption may name class, primary colour, setting, view, style and the second object. It never names the second
-colour, the pattern, the decal or the proportions: those are the identity that personalisation has to learn.
+A caption may name class, primary colour, setting, view, style and the second object. It never names the
+second colour, the pattern, the decal or the proportions: that identity is for personalisation to learn.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _SETTING = {
     "snow": (("in the snow", "in snow"), ("im Schnee",)),
     "forest": (("in the forest", "in a forest", "in the woods"), ("im Wald",)),
     "desert": (("in the desert", "in a desert"), ("in der Wüste",)),
-    "city": (("in the city at night", "in a city at night", "on a street at night"), ("nachts in der Stadt",)),
+    "city": (
+        ("in the city at night", "in a city at night", "on a street at night"),
+        ("nachts in der Stadt",),
+    ),
     "kitchen": (("in the kitchen", "in a kitchen"), ("in der Küche",)),
     "meadow": (("on a meadow", "in a meadow", "on the grass"), ("auf einer Wiese",)),
     "theatre": (("on the red carpet", "on a red carpet"), ("auf dem roten Teppich",)),
@@ -37,13 +40,16 @@ _VIEW = {
 }
 _STYLE = {
     "photo": (("a photo of", "a picture of", "an image of"), ("ein Foto von", "ein Bild von")),
-    "cartoon": (("a cartoon of", "a cartoon drawing of"), ("eine Zeichentrickfigur von", "ein Comicbild von")),
+    "cartoon": (
+        ("a cartoon of", "a cartoon drawing of"),
+        ("eine Zeichentrickfigur von", "ein Comicbild von"),
+    ),
     "sketch": (("a sketch of", "a pencil sketch of"), ("eine Skizze von", "eine Bleistiftskizze von")),
 }
 _NOUN_DE = {
     "dog": ("Hund", "m"), "cat": ("Katze", "f"), "duck": ("Ente", "f"), "car": ("Auto", "n"),
-    "robot": ("Roboter", "m"), "teapot": ("Teekanne", "f"), "mushroom": ("Pilz", "m"), "rocket": ("Rakete", "f"),
-    "house": ("Haus", "n"), "chair": ("Stuhl", "m"),
+    "robot": ("Roboter", "m"), "teapot": ("Teekanne", "f"), "mushroom": ("Pilz", "m"),
+    "rocket": ("Rakete", "f"), "house": ("Haus", "n"), "chair": ("Stuhl", "m"),
 }  # fmt: skip
 _COLOUR_DE = {
     "red": "rot", "orange": "orange", "yellow": "gelb", "green": "grün", "blue": "blau", "purple": "violett",
@@ -61,11 +67,14 @@ def setting_phrase(setting: str, language: str = "en") -> str:
 def caption(scene: Scene, rng: np.random.Generator, language: str = "en") -> str:
     """Describe a scene as a user might; what is named differs from draw to draw.
 
-    One in ten names nothing but the class(es); half name the colour. Pencil sketches show no colour and name none.
+    One in ten names nothing but the class(es); half name the colour. Sketches show no colour and name none.
     """
     german = language == "de"
     bare = rng.random() < 0.10
-    spoken = ["" if scene.style == "sketch" or bare or rng.random() > 0.55 else o.identity.primary for o in scene.objects]
+    spoken = [
+        "" if scene.style == "sketch" or bare or rng.random() > 0.55 else o.identity.primary
+        for o in scene.objects
+    ]
     name_style = not bare and (scene.style != "photo" or rng.random() < 0.6)
     if bare:
         name_style = rng.random() < 0.4
@@ -105,7 +114,9 @@ def full_vocabulary() -> list[str]:
     words.update(noun.lower() for noun, _ in _NOUN_DE.values())
     for colour in _COLOUR_DE.values():
         endings = ("",) if colour == "rosa" else ("er", "e", "es", "en")
-        words.update(colour + ending if not colour.endswith("e") else colour[:-1] + ending for ending in endings)
+        words.update(
+            colour + ending if not colour.endswith("e") else colour[:-1] + ending for ending in endings
+        )
     return sorted(words)
 
 

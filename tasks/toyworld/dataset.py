@@ -1,8 +1,9 @@
 """Render a data set: `python -m tasks.toyworld.dataset --out PATH --count N --seed S --split train`.
 
-Writes into PATH.part and renames when complete. images.npy uint8 [n h w 3]; masks.npy uint8 [n h w] (0 backdrop,
-k the k-th object); parts.npy uint8 [n h w]; shadows.npy uint8 [n h w] (bit k-1: shadow of object k); scenes.jsonl;
-manifest.json last. Picture i depends on (seed, i) only, not on the number of processes.
+Writes into PATH.part and renames when complete. images.npy uint8 [n h w 3]; masks.npy uint8 [n h w]
+(0 backdrop, k the k-th object); parts.npy uint8 [n h w]; shadows.npy uint8 [n h w] (bit k-1: shadow of
+object k); scenes.jsonl; manifest.json last. Picture i depends on (seed, i)
+only, not on the number of processes.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def _shapes(count: int, size_px: int) -> dict[str, tuple[int, ...]]:
     return {"images": (*plane, 3), "masks": plane, "parts": plane, "shadows": plane}
 
 
-def write_dataset(out: Path, *, count: int, seed: int, split: str, size_px: int = 128, processes: int = 2) -> None:
+def write_dataset(
+    out: Path, *, count: int, seed: int, split: str, size_px: int = 128, processes: int = 2
+) -> None:
     """Render `count` pictures to `out`; an existing complete folder is left alone."""
     if (out / "manifest.json").exists():
         print(f"{out} is complete already", file=sys.stderr)
@@ -82,7 +85,8 @@ def write_dataset(out: Path, *, count: int, seed: int, split: str, size_px: int 
     for name, shape in _shapes(count, size_px).items():
         open_memmap(part / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
     jobs = [
-        (str(part), first, min(first + _CHUNK, count), seed, split, size_px) for first in range(0, count, _CHUNK)
+        (str(part), first, min(first + _CHUNK, count), seed, split, size_px)
+        for first in range(0, count, _CHUNK)
     ]
     started, done = time.monotonic(), 0
     with (

@@ -1,8 +1,8 @@
 """A scene as the flat arrays that the jitted kernels read.
 
 Object row, [30]: 0 class, 1 x, 2 z, 3 cos yaw, 4 sin yaw, 5 scale, 6 height of the bounding ball's centre and
-7 its radius (own space), 8..11 proportions, 12 pattern, 13 axis, 14 scale, 15 phase, 16 on head, 17 head tone,
-18 accent tone, 19 limb tone, 20 decal, 21..23 first, 24..26 second, 27..29 decal colour (linear).
+7 its radius (own space), 8..11 proportions, 12 pattern, 13 axis, 14 scale, 15 phase, 16 on head, 17 head
+tone, 18 accent tone, 19 limb tone, 20 decal, 21..23 first, 24..26 second, 27..29 decal colour (linear).
 """
 
 import math
@@ -11,8 +11,8 @@ import numpy as np
 
 from tasks.toyworld.identity import CLASSES, DECALS, PATTERNS
 from tasks.toyworld.palette import RGB, linear
-from tasks.toyworld.stage import Camera, Placed
 from tasks.toyworld.shapes import BOUNDS
+from tasks.toyworld.stage import Camera, Placed
 
 
 def object_rows(objects: tuple[Placed, ...]) -> np.ndarray:
@@ -22,7 +22,7 @@ def object_rows(objects: tuple[Placed, ...]) -> np.ndarray:
         who = placed.identity
         cls = CLASSES.index(who.cls)
         yaw = math.radians(placed.yaw_deg)
-        row[:8] = cls, placed.x, placed.z, math.cos(yaw), math.sin(yaw), placed.scale, *BOUNDS[cls]
+        row[:8] = (cls, placed.x, placed.z, math.cos(yaw), math.sin(yaw), placed.scale, *BOUNDS[cls])
         row[8:12] = who.shape
         row[12:21] = (
             PATTERNS.index(who.pattern), who.pattern_axis, who.pattern_scale, who.pattern_phase,

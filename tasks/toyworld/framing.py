@@ -12,11 +12,16 @@ MARGIN = 0.035  # of the frame, kept free on every side
 
 
 def framed(
-    objects: tuple[Placed, ...], yaw_deg: float, elevation_deg: float, *, focal: float, rng: np.random.Generator
+    objects: tuple[Placed, ...],
+    yaw_deg: float,
+    elevation_deg: float,
+    *,
+    focal: float,
+    rng: np.random.Generator,
 ) -> Camera:
     """Find the camera on a given line of sight whose frame the silhouette fills by 72 to 90 %.
 
-    Two low-resolution silhouettes suffice: the first sets distance and centre, the second corrects for perspective.
+    Three low-resolution silhouettes: the first sets distance and centre, the others correct for perspective.
     """
     rows = object_rows(objects)
     fill = float(rng.uniform(0.72, 0.9)) if len(objects) == 1 else float(rng.uniform(0.82, 0.9))
@@ -32,8 +37,8 @@ def framed(
         pixel = 2.0 / size_px
         left, right, top, bottom = u[0], u[-1] + pixel, v[0], v[-1] - pixel
         half = max(right - left, top - bottom) / 2
-        right_axis, up_axis, forward = camera.axes()
-        # Move in parallel to the image so that the silhouette's middle comes to lie on the axis, then approach.
+        right_axis, up_axis, _ = camera.axes()
+        # Move in parallel to the image so that its middle lies on the axis, then approach.
         centre = centre + (right_axis * (left + right) / 2 + up_axis * (top + bottom) / 2) * distance / focal
         distance = distance * half / fill
     wide, high = (right - left) / 2 * fill / half, (top - bottom) / 2 * fill / half
@@ -47,7 +52,9 @@ def framed(
     return camera
 
 
-def _looking_at(centre: np.ndarray, yaw_deg: float, elevation_deg: float, distance: float, focal: float) -> Camera:
+def _looking_at(
+    centre: np.ndarray, yaw_deg: float, elevation_deg: float, distance: float, focal: float
+) -> Camera:
     a, e = math.radians(yaw_deg), math.radians(elevation_deg)
     away = np.array([math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)])
     position = centre + away * distance

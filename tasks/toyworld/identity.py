@@ -16,7 +16,7 @@ PATTERNS = ["plain", "two_tone", "stripes", "spots", "diamonds", "checks"]
 DECALS = ["none", "star", "heart", "disc"]
 SPLITS_FILE = Path(__file__).resolve().parents[2] / "data" / "toyworld" / "identities.json"
 
-# Axes along which bands run across a class: 0 x (left to right), 1 y (up), 2 z (nose to tail), 3 around the y axis.
+# Axes that bands cross, per class: 0 x (left to right), 1 y (up), 2 z (nose to tail), 3 around the y axis.
 _BAND_AXES = {
     "dog": (2,), "cat": (1,), "duck": (2, 1), "car": (2, 0), "robot": (1, 0),
     "teapot": (1, 3), "mushroom": (3, 1), "rocket": (1, 3), "house": (1, 0), "chair": (0, 1),

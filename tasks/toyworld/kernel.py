@@ -1,4 +1,7 @@
-"""The jitted heart: march rays, shade them, fill the buffers."""
+"""The jitted heart: march rays, shade them, fill the buffers.
+
+Numba's cache watches this file only: after a change to shapes, patterns or settings, remove __pycache__ here.
+"""
 
 import math
 
@@ -15,7 +18,7 @@ TONE = np.where(TONE > 0.8, 0.8 + 0.2 * (1.0 - np.exp(-(TONE - 0.8) / 0.2)), TON
 TILE = 8  # px; rays of a tile share one conservative start
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def to_local(o, x, y, z):
     """World point to the own space of object row `o`."""
     inv = 1.0 / o[5]
@@ -23,9 +26,9 @@ def to_local(o, x, y, z):
     return o[3] * x - o[4] * z, y * inv, o[4] * x + o[3] * z
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def march(o, x, y, z, dx, dy, dz, start):
-    """First hit in own space: distance along the unit ray, part; -1 when missed. Nothing is hit before `start`."""
+    """First hit in own space: distance along the ray (-1 when missed), part. Free space before `start`."""
     by = y - o[6]
     b = x * dx + by * dy + z * dz
     h = b * b - (x * x + by * by + z * z - o[7] * o[7])
@@ -44,9 +47,9 @@ def march(o, x, y, z, dx, dy, dz, start):
     return -1.0, 0
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def cone_start(o, x, y, z, dx, dy, dz, spread):
-    """How far (own space) a cone of rays, `spread` wide at distance 1, surely stays clear; 1e9 when it misses."""
+    """How far (own space) a cone of rays, `spread` wide at distance 1, stays clear; 1e9 when it misses."""
     by = y - o[6]
     middle = math.sqrt(x * x + by * by + z * z)
     t, end = max(middle - o[7] * (1.0 + spread), 0.0), middle + o[7]
@@ -67,7 +70,7 @@ def cone_start(o, x, y, z, dx, dy, dz, spread):
     return max(t - 0.02, 0.0)
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def nearest(objects, x, y, z, dx, dy, dz, starts):
     """First object along a world ray: t (1e9 when none), index, part. starts: [k], see `cone_start`."""
     best, who, what = 1e9, -1, 0
@@ -82,7 +85,7 @@ def nearest(objects, x, y, z, dx, dy, dz, starts):
     return best, who, what
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def lit(o, x, y, z, lx, ly, lz):
     """Soft shadow of object `o` at a world point, 0 dark .. 1 lit; l points to the light."""
     x, y, z = to_local(o, x, y, z)
@@ -111,7 +114,7 @@ def lit(o, x, y, z, lx, ly, lz):
     return open_ * open_ * (3.0 - 2.0 * open_)
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def gradient(o, x, y, z):
     """Unit normal in own space, by four evaluations at a tetrahedron's corners."""
     cls = int(o[0])
@@ -126,14 +129,20 @@ def gradient(o, x, y, z):
     return nx * inv, ny * inv, nz * inv
 
 
-@njit(cache=True, fastmath=True, nogil=True)
-def trace(objects, kind, sp, props, light, look, ox, oy, oz, dx, dy, dz, starts, known, shade, open_):
-    """One ray: linear rgb, t, object (-1 backdrop), part, world normal, shadow bits, shadow, openness to the sky.
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def trace(
+    objects, kind, sp, props, light, look, ox, oy, oz, dx, dy, dz, starts, known, shade, open_, shade2, open2
+):
+    """One ray: linear rgb, t, object (-1 backdrop), part, world normal, shadow bits, light, openness.
 
-    `known` is the object whose `shade` and `open_` a neighbouring ray has found already, -2 for none.
+    `known` is the object whose `shade` and `open_` a ray beside it has found, -2 for none; `shade2` and
+    `open2` are those of another surface next to it, -1 for none.
     """
     t, who, part = nearest(objects, ox, oy, oz, dx, dy, dz, starts)
     fresh = known != who
+    if fresh and shade2 >= 0.0:
+        fresh = False
+        shade, open_ = shade2, open2
     if fresh:
         shade, open_ = 1.0, 1.0
     lx, ly, lz = light[0], light[1], light[2]
@@ -162,7 +171,7 @@ def trace(objects, kind, sp, props, light, look, ox, oy, oz, dx, dy, dz, starts,
             open_ *= 0.55 + 0.45 * min(1.0, max(0.0, y / 0.45 + max(ny, 0.0)))
         if look == CARTOON:
             step = 0.62 if diffuse * shade < 0.25 else 1.0
-            return r * step, g * step, b * step, t, who, part, nx, ny, nz, bits, shade, open_
+            return (r * step, g * step, b * step, t, who, part, nx, ny, nz, bits, shade, open_)
         hemi = open_ * (0.62 + 0.38 * ny)
         r *= amb_r * hemi + key_r * diffuse * shade
         g *= amb_g * hemi + key_g * diffuse * shade
@@ -173,7 +182,7 @@ def trace(objects, kind, sp, props, light, look, ox, oy, oz, dx, dy, dz, starts,
         if part > ACCENT:
             gloss *= 1.8
         rim = (1.0 + (nx * dx + ny * dy + nz * dz)) ** 3 * 0.07 * open_
-        r, g, b = r + gloss + rim * amb_r, g + gloss + rim * amb_g, b + gloss + rim * amb_b
+        r, g, b = (r + gloss + rim * amb_r, g + gloss + rim * amb_g, b + gloss + rim * amb_b)
         return r, g, b, t, who, part, nx, ny, nz, bits, shade, open_
 
     t, r, g, b, nx, ny, nz, what = backdrop(kind, sp, props, ox, oy, oz, dx, dy, dz)
@@ -206,7 +215,7 @@ def trace(objects, kind, sp, props, light, look, ox, oy, oz, dx, dy, dz, starts,
     return r * k_r, g * k_g, b * k_b, t, -1, 0, nx, ny, nz, bits, shade, open_
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def ray(cam, u, v):
     """Unit direction through (u, v) in half heights, v up; and its length along the axis."""
     f = cam[12]
@@ -217,7 +226,7 @@ def ray(cam, u, v):
     return x * inv, y * inv, z * inv, inv
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def silhouette(objects, cam, size):
     """Which pixels show a subject, [size size] bool; no shading."""
     seen = np.zeros((size, size), np.bool_)
@@ -231,13 +240,13 @@ def silhouette(objects, cam, size):
     return seen
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def tone(v):
     """Linear light to sRGB 0..1, with a soft shoulder."""
     return TONE[int(min(math.sqrt(max(v, 0.0)) * 1024.0 + 0.5, 2047.0))]
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def picture(objects, kind, sp, props, light, look, cam, size):
     """All buffers at once: rgb [h w 3] 0..1 sRGB, who, part, normal [h w 3], depth, shadow bits."""
     rgb = np.empty((size, size, 3), np.float32)
@@ -254,7 +263,7 @@ def picture(objects, kind, sp, props, light, look, cam, size):
     spread = 1.1 * math.sqrt(2.0) * TILE / size / cam[12]
     for i in range(tiles):
         for j in range(tiles):
-            u, v = (j + 0.5) * 2.0 * TILE / size - 1.0, 1.0 - (i + 0.5) * 2.0 * TILE / size
+            u, v = ((j + 0.5) * 2.0 * TILE / size - 1.0, 1.0 - (i + 0.5) * 2.0 * TILE / size)
             dx, dy, dz, _ = ray(cam, u, v)
             for k in range(objects.shape[0]):
                 o = objects[k]
@@ -268,13 +277,13 @@ def picture(objects, kind, sp, props, light, look, cam, size):
             dx, dy, dz, along = ray(cam, (j + 0.5) * 2.0 / size - 1.0, v)
             r, g, b, t, k, p, nx, ny, nz, s, shades[i, j], opens[i, j] = trace(
                 objects, kind, sp, props, light, look, ox, oy, oz, dx, dy, dz,
-                starts[i // TILE, j // TILE], -2, 1.0, 1.0,
+                starts[i // TILE, j // TILE], -2, 1.0, 1.0, -1.0, 1.0,
             )  # fmt: skip
             rgb[i, j, 0], rgb[i, j, 1], rgb[i, j, 2] = tone(r), tone(g), tone(b)
             normal[i, j, 0], normal[i, j, 1], normal[i, j, 2] = nx, ny, nz
             depth[i, j] = min(t * along, FAR)
             who[i, j], part[i, j], bits[i, j] = k, p, s
-    # Four more samples where neighbours differ: borders of objects, parts, patterns, props.
+    # Four more samples (two inside the backdrop) where neighbours differ: objects, patterns, props.
     edge = np.zeros((size, size), np.bool_)
     for i in range(size):
         for j in range(size):
@@ -293,17 +302,25 @@ def picture(objects, kind, sp, props, light, look, cam, size):
         for j in range(size):
             if not edge[i, j]:
                 continue
-            sr, sg, sb = 0.0, 0.0, 0.0
+            shade2, open2, inner = -1.0, 1.0, who[i, j] < 0
             for n in range(4):
-                du = (0.125 if n == 0 else (0.375 if n == 1 else (-0.375 if n == 2 else -0.125))) + 0.5
-                dv = (0.375 if n == 0 else (-0.125 if n == 1 else (0.125 if n == 2 else -0.375))) + 0.5
+                i2 = min(max(i + (1 if n == 0 else (-1 if n == 1 else 0)), 0), size - 1)
+                j2 = min(max(j + (1 if n == 2 else (-1 if n == 3 else 0)), 0), size - 1)
+                if who[i2, j2] != who[i, j]:
+                    shade2, open2, inner = shades[i2, j2], opens[i2, j2], False
+            sr, sg, sb = 0.0, 0.0, 0.0
+            samples = 2 if inner else 4
+            for n in range(samples):
+                du = (0.125 if n == 0 else (-0.125 if n == 1 else (-0.375 if n == 2 else 0.375))) + 0.5
+                dv = (0.375 if n == 0 else (-0.375 if n == 1 else (0.125 if n == 2 else -0.125))) + 0.5
                 dx, dy, dz, _ = ray(cam, (j + du) * 2.0 / size - 1.0, 1.0 - (i + dv) * 2.0 / size)
                 r, g, b, _, _, _, _, _, _, _, _, _ = trace(
                     objects, kind, sp, props, light, look, ox, oy, oz, dx, dy, dz,
-                    starts[i // TILE, j // TILE], who[i, j], shades[i, j], opens[i, j],
+                    starts[i // TILE, j // TILE], who[i, j], shades[i, j], opens[i, j], shade2, open2,
                 )  # fmt: skip
                 sr, sg, sb = sr + tone(r), sg + tone(g), sb + tone(b)
-            fine[i, j, 0] = 0.2 * (rgb[i, j, 0] + sr)
-            fine[i, j, 1] = 0.2 * (rgb[i, j, 1] + sg)
-            fine[i, j, 2] = 0.2 * (rgb[i, j, 2] + sb)
+            share = 1.0 / (samples + 1)
+            fine[i, j, 0] = share * (rgb[i, j, 0] + sr)
+            fine[i, j, 1] = share * (rgb[i, j, 1] + sg)
+            fine[i, j, 2] = share * (rgb[i, j, 2] + sb)
     return fine, who, part, normal, depth, bits

@@ -19,10 +19,26 @@ COLOURS = list(RGB)
 
 _CONFUSABLE = {
     frozenset(pair.split("-"))
-    for pair in (
-        "red-orange red-pink red-brown red-purple orange-yellow orange-brown orange-pink purple-blue purple-pink "
-        "blue-black brown-black purple-black brown-purple brown-green green-blue green-black yellow-white pink-white"
-    ).split()
+    for pair in [
+        "red-orange",
+        "red-pink",
+        "red-brown",
+        "red-purple",
+        "orange-yellow",
+        "orange-brown",
+        "orange-pink",
+        "purple-blue",
+        "purple-pink",
+        "blue-black",
+        "brown-black",
+        "purple-black",
+        "brown-purple",
+        "brown-green",
+        "green-blue",
+        "green-black",
+        "yellow-white",
+        "pink-white",
+    ]
 }
 
 

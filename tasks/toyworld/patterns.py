@@ -18,21 +18,23 @@ for _part, _rgb in {
 
 # Centre and half sizes of the patterned body, per class (cx, cy, cz, hx, hy, hz).
 FRAME = np.array([
-    (0.0, 0.66, 0.0, 0.3, 0.34, 0.66), (0.0, 0.52, 0.0, 0.4, 0.52, 0.42), (0.0, 0.46, -0.05, 0.48, 0.42, 0.66),
-    (0.0, 0.55, 0.0, 0.5, 0.4, 0.95), (0.0, 0.8, 0.0, 0.38, 0.36, 0.3), (0.0, 0.52, 0.0, 0.58, 0.5, 0.58),
-    (0.0, 0.84, 0.0, 0.7, 0.42, 0.7), (0.0, 0.85, 0.0, 0.38, 0.62, 0.38), (0.0, 0.5, 0.0, 0.55, 0.5, 0.48),
-    (0.0, 0.8, 0.0, 0.42, 0.5, 0.44), (0.0, 1.0, 0.0, 1.0, 1.0, 1.0),
+    (0.0, 0.66, 0.0, 0.3, 0.34, 0.66), (0.0, 0.52, 0.0, 0.4, 0.52, 0.42),
+    (0.0, 0.46, -0.05, 0.48, 0.42, 0.66), (0.0, 0.55, 0.0, 0.5, 0.4, 0.95),
+    (0.0, 0.8, 0.0, 0.38, 0.36, 0.3), (0.0, 0.52, 0.0, 0.58, 0.5, 0.58),
+    (0.0, 0.84, 0.0, 0.7, 0.42, 0.7), (0.0, 0.85, 0.0, 0.38, 0.62, 0.38),
+    (0.0, 0.5, 0.0, 0.55, 0.5, 0.48), (0.0, 0.8, 0.0, 0.42, 0.5, 0.44),
+    (0.0, 1.0, 0.0, 1.0, 1.0, 1.0),
 ])  # fmt: skip
 
 # Decal: projection axis (0 both flanks, 2 front and back), centre along z or x, centre height, radius.
 DECAL = np.array([
-    (0, -0.02, 0.7, 0.22), (2, 0.0, 0.52, 0.22), (2, 0.0, 0.5, 0.22), (0, -0.02, 0.5, 0.2), (2, 0.0, 0.82, 0.24),
-    (0, 0.0, 0.55, 0.3), (2, 0.0, 0.9, 0.22), (0, 0.0, 0.85, 0.22), (2, 0.0, 0.82, 0.17), (2, 0.0, 1.1, 0.25),
-    (2, 0.0, 1.0, 0.4),
+    (0, -0.02, 0.7, 0.22), (2, 0.0, 0.52, 0.22), (2, 0.0, 0.5, 0.22), (0, -0.02, 0.5, 0.2),
+    (2, 0.0, 0.82, 0.24), (0, 0.0, 0.55, 0.3), (2, 0.0, 0.9, 0.22), (0, 0.0, 0.85, 0.22),
+    (2, 0.0, 0.82, 0.17), (2, 0.0, 1.1, 0.25), (2, 0.0, 1.0, 0.4),
 ])  # fmt: skip
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def in_decal(kind, u, v):
     """Is (u, v), with v up and 1 the outer radius, inside the star, heart or disc?"""
     if kind == 1:
@@ -46,11 +48,14 @@ def in_decal(kind, u, v):
     return u * u + v * v < 0.8
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def in_pattern(kind, axis, scale, phase, cls, x, y, z):
     """Is this body point of the second colour?"""
-    f = FRAME[cls]
-    qx, qy, qz = (x - f[0]) / f[3], (y - f[1]) / f[4], (z - f[2]) / f[5]
+    qx, qy, qz = (
+        (x - FRAME[cls, 0]) / FRAME[cls, 3],
+        (y - FRAME[cls, 1]) / FRAME[cls, 4],
+        (z - FRAME[cls, 2]) / FRAME[cls, 5],
+    )
     turn = math.atan2(qx, qz) / math.pi  # -1..1 around the y axis
     if kind == 1:  # two halves
         if phase < 0.55 or axis != 2:
@@ -88,11 +93,13 @@ def in_pattern(kind, axis, scale, phase, cls, x, y, z):
             return (math.floor((turn + phase) * 4.0) + math.floor(qy * 1.5 + phase)) % 2 == 0
         n = 1.3 * scale
         long = n * (1.5 if cls == 0 or cls == 2 or cls == 3 else 1.0)
-        return (math.floor(qx * n + 0.5) + math.floor(qy * n + phase) + math.floor(qz * long + phase)) % 2 == 0
+        return (
+            math.floor(qx * n + 0.5) + math.floor(qy * n + phase) + math.floor(qz * long + phase)
+        ) % 2 == 0
     return False
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def albedo(o, part, x, y, z, nx, nz):
     """Linear colour of a point of object row `o` (layout in encode.py) in the object's own space."""
     cls = int(o[0])

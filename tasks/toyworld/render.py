@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -23,12 +24,16 @@ class Render:
     rgb: np.ndarray  # uint8 [h w 3], sRGB
     object_masks: np.ndarray  # bool [k h w], disjoint, True = object k is visible here
     parts: np.ndarray  # uint8 [h w], index into shapes.PART_NAMES
-    shadows: np.ndarray  # bool [k h w], True = object k keeps the light off this point (its own surface excluded)
+    shadows: np.ndarray  # bool [k h w], True = object k keeps the light off here (itself excluded)
     depth: np.ndarray  # float32 [h w], along the camera axis; settings.FAR for the sky
     normals: np.ndarray  # float32 [h w 3], world frame; 0 for the sky
-    line_art: np.ndarray  # uint8 [h w], dark lines on white
     keypoints: dict[int, dict[str, tuple[float, float, bool]]]  # object -> point -> u, v in px, visible
     camera: Camera
+
+    @cached_property
+    def line_art(self) -> np.ndarray:
+        """Dark lines on white, uint8 [h w]."""
+        return line_art(_front(self.object_masks), self.parts, self.normals, self.depth)
 
 
 def render(scene: Scene, size_px: int = 128) -> Render:
@@ -43,11 +48,10 @@ def render(scene: Scene, size_px: int = 128) -> Render:
     rgb, who, part, normal, depth, bits = kernel.picture(
         rows, SETTINGS.index(scene.setting), sp, props, light, look, encode.camera_row(scene.camera), size_px
     )
-    lines = line_art(who, part, normal, depth)
     if scene.style == "cartoon":
-        rgb = inked(rgb, lines)
+        rgb = inked(rgb, line_art(who, part, normal, depth))
     elif scene.style == "sketch":
-        rgb = pencilled(rgb, lines)
+        rgb = pencilled(rgb, line_art(who, part, normal, depth))
     count = len(scene.objects)
     return Render(
         rgb=np.round(255 * np.clip(rgb, 0, 1)).astype(np.uint8),
@@ -56,10 +60,14 @@ def render(scene: Scene, size_px: int = 128) -> Render:
         shadows=np.stack([(bits >> k) & 1 == 1 for k in range(count)]),
         depth=depth,
         normals=normal,
-        line_art=lines,
         keypoints=_keypoints(scene, who, depth, size_px),
         camera=scene.camera,
     )
+
+
+def _front(object_masks: np.ndarray) -> np.ndarray:
+    """Index of the visible object, -1 for the backdrop; [h w] from [k h w]."""
+    return np.where(object_masks.any(axis=0), object_masks.argmax(axis=0), -1)
 
 
 def _keypoints(scene: Scene, who: np.ndarray, depth: np.ndarray, size_px: int) -> dict:
@@ -73,5 +81,9 @@ def _keypoints(scene: Scene, who: np.ndarray, depth: np.ndarray, size_px: int) -
         found[k] = {}
         for name, (u, v, z) in zip(points, projected, strict=True):
             i, j = (min(max(int(c), 0), size_px - 1) for c in (v, u))
-            found[k][name] = (float(u), float(v), bool(who[i, j] == k and depth[i, j] > z - 0.08 * placed.scale))
+            found[k][name] = (
+                float(u),
+                float(v),
+                bool(who[i, j] == k and depth[i, j] > z - 0.08 * placed.scale),
+            )
     return found

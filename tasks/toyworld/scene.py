@@ -99,7 +99,13 @@ def sample_scene(
         z = float(rng.uniform(-0.2, 0.2))
         placed = [
             replace(placed[0], x=-side * half, z=z, scale=0.85 * placed[0].scale),
-            Placed(second, side * half, -z, camera_yaw + _turn_for(None, rng), 0.85 * float(rng.uniform(0.92, 1.08))),
+            Placed(
+                second,
+                side * half,
+                -z,
+                camera_yaw + _turn_for(None, rng),
+                0.85 * float(rng.uniform(0.92, 1.08)),
+            ),
         ]
     camera = framed(tuple(placed), camera_yaw, elevation, focal=float(rng.uniform(2.2, 3.0)), rng=rng)
     return Scene(

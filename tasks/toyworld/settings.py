@@ -1,7 +1,7 @@
 """The ten settings: analytic ground, back wall, props, and a sky that is a function of direction.
 
-World frame: y up, ground y = 0, subjects near the origin, the camera on the +z side; walls and props stand behind.
-Colours are linear light. `sp` is the setting's own random numbers, [8] in 0..1.
+World frame: y up, ground y = 0, subjects near the origin, the camera on the +z side; walls and props stand
+behind. Colours are linear light. `sp` is the setting's own random numbers, [8] in 0..1.
 """
 
 import math
@@ -14,40 +14,42 @@ FAR = 60.0  # depth of the sky
 
 # Light per setting: sky ambient rgb, key light rgb.
 LIGHT = np.array([
-    (0.52, 0.58, 0.66, 0.86, 0.82, 0.74), (0.60, 0.64, 0.72, 0.74, 0.74, 0.74), (0.40, 0.46, 0.38, 0.86, 0.82, 0.66),
-    (0.52, 0.48, 0.44, 0.92, 0.82, 0.66), (0.34, 0.36, 0.50, 0.80, 0.78, 0.70), (0.54, 0.52, 0.48, 0.72, 0.70, 0.66),
-    (0.50, 0.58, 0.56, 0.84, 0.82, 0.74), (0.42, 0.36, 0.36, 0.92, 0.86, 0.76), (0.34, 0.35, 0.40, 1.00, 0.98, 0.94),
-    (0.50, 0.44, 0.38, 0.76, 0.70, 0.58),
+    (0.52, 0.58, 0.66, 0.86, 0.82, 0.74), (0.60, 0.64, 0.72, 0.74, 0.74, 0.74),
+    (0.40, 0.46, 0.38, 0.86, 0.82, 0.66), (0.52, 0.48, 0.44, 0.92, 0.82, 0.66),
+    (0.34, 0.36, 0.50, 0.80, 0.78, 0.70), (0.54, 0.52, 0.48, 0.72, 0.70, 0.66),
+    (0.50, 0.58, 0.56, 0.84, 0.82, 0.74), (0.42, 0.36, 0.36, 0.92, 0.86, 0.76),
+    (0.34, 0.35, 0.40, 1.00, 0.98, 0.94), (0.50, 0.44, 0.38, 0.76, 0.70, 0.58),
 ])  # fmt: skip
 
 WALL = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 2.9, 0.0, 3.1, 0.0, 2.7])  # distance behind the origin; 0 no wall
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def grain(i, j):
     """Pseudo-random 0..1 for a cell."""
     v = math.sin(i * 127.1 + j * 311.7) * 43758.5453
     return v - math.floor(v)
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def rolling(x, y):
     """Smooth low-frequency texture, about -1..1."""
-    return 0.6 * math.sin(1.3 * x + 1.7 * math.sin(0.9 * y)) * math.sin(1.1 * y + 0.7) + 0.4 * math.sin(2.3 * y - 1.9 * x)
+    coarse = math.sin(1.3 * x + 1.7 * math.sin(0.9 * y)) * math.sin(1.1 * y + 0.7)
+    return 0.6 * coarse + 0.4 * math.sin(2.3 * y - 1.9 * x)
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def mix(r, g, b, r2, g2, b2, k):
     return r + (r2 - r) * k, g + (g2 - g) * k, b + (b2 - b) * k
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def ramp(a, b, x):
     t = min(1.0, max(0.0, (x - a) / (b - a)))
     return t * t * (3.0 - 2.0 * t)
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def sky(kind, sp, dx, dy, dz):
     """Colour far away in direction d."""
     a = math.atan2(dx, -dz)
@@ -57,7 +59,9 @@ def sky(kind, sp, dx, dy, dz):
             return 0.02, 0.30, 0.52
         return mix(0.62, 0.86, 0.98, 0.12, 0.42, 0.92, ramp(0.0, 0.5, e))
     if kind == 1:  # snow: pale mountains
-        peak = 0.10 + 0.10 * abs(math.sin(2.6 * a + 6.0 * sp[0])) + 0.05 * abs(math.sin(6.1 * a + 9.0 * sp[1]))
+        peak = (
+            0.10 + 0.10 * abs(math.sin(2.6 * a + 6.0 * sp[0])) + 0.05 * abs(math.sin(6.1 * a + 9.0 * sp[1]))
+        )
         if e < peak:
             return mix(0.78, 0.84, 0.95, 0.42, 0.54, 0.78, ramp(peak - 0.13, peak, e))
         return mix(0.66, 0.80, 0.96, 0.34, 0.56, 0.92, ramp(0.05, 0.6, e))
@@ -115,7 +119,7 @@ def sky(kind, sp, dx, dy, dz):
     return 0.5, 0.45, 0.38
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def wall(kind, sp, x, y):
     """Colour of the back wall at (x, y)."""
     if kind == 5:  # kitchen: cupboards, worktop, tiles
@@ -171,7 +175,7 @@ def wall(kind, sp, x, y):
     return 0.55 * k, 0.50 * k, 0.40 * k
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def ground(kind, sp, x, z):
     """Colour of the ground at (x, z)."""
     n = rolling(x * 1.3 + 9.0 * sp[4], z * 1.3 + 9.0 * sp[5])
@@ -265,7 +269,7 @@ def ground(kind, sp, x, z):
 def draw_props(setting: str, rng: np.random.Generator) -> np.ndarray:
     """Scenery behind the subject, [m 11]: type, x, y, z, a, b, c, linear rgb, look.
 
-    Types: 0 ball radius a; 1 upright cylinder radius a height b; 2 upright cone radius a height b; 3 box half sizes.
+    Types: 0 ball (radius a); 1 upright cylinder (radius a, height b); 2 cone (same); 3 box (half sizes).
     Look: 0 plain, 1 snowy towards the top, 2 two-coloured segments.
     """
     rows: list[tuple[float, ...]] = []
@@ -278,7 +282,9 @@ def draw_props(setting: str, rng: np.random.Generator) -> np.ndarray:
     if setting == "beach":
         x, z = spot(-1.9, -2.5)
         rows.append((1, x, 0, z, 0.05, 1.75, 0, 0.6, 0.5, 0.4, 0))
-        rows.append((2, x, 1.35, z, 1.0, 0.55, 0, *[(0.75, 0.03, 0.04), (0.03, 0.16, 0.7)][int(rng.integers(2))], 2))
+        rows.append(
+            (2, x, 1.35, z, 1.0, 0.55, 0, *[(0.75, 0.03, 0.04), (0.03, 0.16, 0.7)][int(rng.integers(2))], 2)
+        )
     elif setting == "snow":
         for _ in range(count):
             x, z = spot()
@@ -304,13 +310,15 @@ def draw_props(setting: str, rng: np.random.Generator) -> np.ndarray:
                 for side, up in ((1, 0.75), (-1, 0.6)):
                     rows.append((1, x + side * 0.36 * s, up * s, z, 0.1 * s, 0.42 * s, 0, *green))
                     rows.append((0, x + side * 0.36 * s, (up + 0.42) * s, z, 0.1 * s, 0, 0, *green))
-                    rows.append((3, x + side * 0.2 * s, (up + 0.06) * s, z, 0.2 * s, 0.09 * s, 0.09 * s, *green))
+                    rows.append(
+                        (3, x + side * 0.2 * s, (up + 0.06) * s, z, 0.2 * s, 0.09 * s, 0.09 * s, *green)
+                    )
             else:
                 rows.append((0, x, 0.05, z, 0.4 * s, 0, 0, 0.40, 0.19, 0.09, 0))
     elif setting == "city":
         for side in (-1.0, 1.0):
             if rng.random() < 0.75:
-                x, z = side * float(rng.uniform(1.5, 2.6)), float(rng.uniform(-3.0, -1.8))
+                x, z = (side * float(rng.uniform(1.5, 2.6)), float(rng.uniform(-3.0, -1.8)))
                 rows.append((1, x, 0, z, 0.05, 1.9, 0, 0.05, 0.05, 0.07, 0))
                 rows.append((0, x, 1.98, z, 0.17, 0, 0, 3.0, 2.5, 1.4, 0))
     elif setting == "meadow":
@@ -341,21 +349,25 @@ def draw_props(setting: str, rng: np.random.Generator) -> np.ndarray:
     return np.array(rows, np.float64).reshape(-1, 11)
 
 
-@njit(cache=True, fastmath=True, nogil=True)
-def hit_prop(p, ox, oy, oz, dx, dy, dz):
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def hit_prop(props, i, ox, oy, oz, dx, dy, dz):
     """Distance to one prop along the ray and the normal there; distance 1e9 when missed."""
-    kind = int(p[0])
-    x, y, z = ox - p[1], oy - p[2], oz - p[3]
+    kind = int(props[i, 0])
+    x, y, z = ox - props[i, 1], oy - props[i, 2], oz - props[i, 3]
     if kind == 0:
         b = x * dx + y * dy + z * dz
-        h = b * b - (x * x + y * y + z * z - p[4] * p[4])
+        h = b * b - (x * x + y * y + z * z - props[i, 4] * props[i, 4])
         if h < 0.0:
             return 1e9, 0.0, 0.0, 0.0
         t = -b - math.sqrt(h)
         if t < 0.0:
             return 1e9, 0.0, 0.0, 0.0
-        return t, (x + t * dx) / p[4], (y + t * dy) / p[4], (z + t * dz) / p[4]
+        return (t, (x + t * dx) / props[i, 4], (y + t * dy) / props[i, 4], (z + t * dz) / props[i, 4])
     if kind == 3:
+        along = x * dx + y * dy + z * dz
+        reach = props[i, 4] ** 2 + props[i, 5] ** 2 + props[i, 6] ** 2
+        if x * x + y * y + z * z - along * along > reach:
+            return 1e9, 0.0, 0.0, 0.0
         near, far = -1e9, 1e9
         nx, ny, nz = 0.0, 0.0, 0.0
         for k in range(3):
@@ -363,7 +375,7 @@ def hit_prop(p, ox, oy, oz, dx, dy, dz):
             d = dx if k == 0 else (dy if k == 1 else dz)
             if abs(d) < 1e-9:
                 d = 1e-9
-            h = p[4 + k]
+            h = props[i, 4 + k]
             t0, t1 = (-h - o) / d, (h - o) / d
             if t0 > t1:
                 t0, t1 = t1, t0
@@ -377,8 +389,10 @@ def hit_prop(p, ox, oy, oz, dx, dy, dz):
         if near > far or near < 0.0:
             return 1e9, 0.0, 0.0, 0.0
         return near, nx, ny, nz
-    slope = p[4] / p[5] if kind == 2 else 0.0  # cylinder: radius a; cone: radius shrinks with height
-    ra = p[4] - slope * y
+    slope = (
+        props[i, 4] / props[i, 5] if kind == 2 else 0.0
+    )  # cylinder: radius a; cone: radius shrinks with height
+    ra = props[i, 4] - slope * y
     rb = -slope * dy
     a = dx * dx + dz * dz - rb * rb
     b = x * dx + z * dz - ra * rb
@@ -389,10 +403,10 @@ def hit_prop(p, ox, oy, oz, dx, dy, dz):
     root = math.sqrt(h)
     t = min((-b - root) / a, (-b + root) / a)
     v = y + t * dy
-    if t < 0.0 or v < 0.0 or v > p[5]:
+    if t < 0.0 or v < 0.0 or v > props[i, 5]:
         t = max((-b - root) / a, (-b + root) / a)
         v = y + t * dy
-        if t < 0.0 or v < 0.0 or v > p[5]:
+        if t < 0.0 or v < 0.0 or v > props[i, 5]:
             return 1e9, 0.0, 0.0, 0.0
     nx, nz = x + t * dx, z + t * dz
     ny = slope * math.sqrt(nx * nx + nz * nz)
@@ -400,9 +414,9 @@ def hit_prop(p, ox, oy, oz, dx, dy, dz):
     return t, nx * inv, ny * inv, nz * inv
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def backdrop(kind, sp, props, ox, oy, oz, dx, dy, dz):
-    """What the ray meets when no subject is in its way: t, albedo rgb, normal, kind (0 sky 1 ground 2 wall or prop)."""
+    """What a ray meets behind the subjects: t, albedo rgb, normal, kind (0 sky, 1 ground, 2 wall, prop)."""
     t = 1e9
     what = 0
     nx, ny, nz = 0.0, 0.0, 0.0
@@ -421,7 +435,7 @@ def backdrop(kind, sp, props, ox, oy, oz, dx, dy, dz):
             nz = 1.0
     best = -1
     for i in range(props.shape[0]):
-        tp, px, py, pz = hit_prop(props[i], ox, oy, oz, dx, dy, dz)
+        tp, px, py, pz = hit_prop(props, i, ox, oy, oz, dx, dy, dz)
         if tp < t:
             t, nx, ny, nz = tp, px, py, pz
             what = 2

@@ -1,8 +1,8 @@
 """Signed distance fields of the ten classes, in their own space: y up, nose to +z, standing on y = 0.
 
-Every class function takes a point and four proportions in 0..1 and returns (distance, part). Distances may be
-somewhat too short or long (ellipsoids, tapered limbs); the marcher allows for that. Limbs are mirrored by |x|, and
-clusters of small parts are skipped while their bounding sphere is farther than what was found already.
+Every class function takes a point and four proportions in 0..1 and returns (distance, part). Distances may
+be somewhat too short or long (ellipsoids, tapered limbs); the marcher allows for that. Limbs are mirrored by
+|x|, and clusters of small parts are skipped while their bounding sphere is farther than what was found.
 """
 
 import math
@@ -10,21 +10,30 @@ import math
 from numba import njit
 
 BODY, HEAD, LIMB, ACCENT, EYE, PUPIL, BEAK, GLASS, TYRE, METAL, LAMP, CREAM, WOOD = range(1, 14)
-PART_NAMES = (
-    "none body head limb accent eye pupil beak glass tyre metal lamp cream wood".split()
-)  # index is the part id
+PART_NAMES = [
+    "none",
+    "body",
+    "head",
+    "limb",
+    "accent",
+    "eye",
+    "pupil",
+    "beak",
+    "glass",
+]  # index is the part id
+PART_NAMES += ["tyre", "metal", "lamp", "cream", "wood"]
 
 BALL = 10  # class id of the plain unit ball that tests march against
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def ellipsoid(x, y, z, a, b, c):
     k0 = math.sqrt((x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2)
     k1 = math.sqrt((x / (a * a)) ** 2 + (y / (b * b)) ** 2 + (z / (c * c)) ** 2) + 1e-9
     return k0 * (k0 - 1.0) / k1
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def limb(x, y, z, ax, ay, az, bx, by, bz, r0, r1):
     """A capsule from a to b whose radius runs from r0 to r1."""
     ex, ey, ez = bx - ax, by - ay, bz - az
@@ -35,12 +44,12 @@ def limb(x, y, z, ax, ay, az, bx, by, bz, r0, r1):
     return math.sqrt(qx * qx + qy * qy + qz * qz) - (r0 + (r1 - r0) * h)
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def ball(x, y, z, r):
     return math.sqrt(x * x + y * y + z * z) - r
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def box(x, y, z, a, b, c, r):
     """Box with half sizes a, b, c and edges rounded by r."""
     qx, qy, qz = abs(x) - a + r, abs(y) - b + r, abs(z) - c + r
@@ -48,7 +57,7 @@ def box(x, y, z, a, b, c, r):
     return math.sqrt(mx * mx + my * my + mz * mz) + min(max(qx, max(qy, qz)), 0.0) - r
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def disc(radial, along, radius, half, r):
     """Cylinder given the distance from its axis and along it."""
     qx, qy = radial - radius + r, abs(along) - half + r
@@ -56,13 +65,13 @@ def disc(radial, along, radius, half, r):
     return math.sqrt(mx * mx + my * my) + min(max(qx, qy), 0.0) - r
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def smooth_min(a, b, k):
     h = max(k - abs(a - b), 0.0) / k
     return min(a, b) - h * h * k * 0.25
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def dog(x, y, z, s0, s1, s2, s3):
     m = abs(x)
     lift = 0.14 * s1
@@ -79,7 +88,9 @@ def dog(x, y, z, s0, s1, s2, s3):
         d = e
         part = ACCENT
     if ball(x, y - 1.1, z - 0.6, 0.76) < d:
-        e = smooth_min(ball(x, y - 1.1, z - 0.5, 0.32), limb(x, y, z, 0.0, 1.02, 0.7, 0.0, 1.0, 0.9, 0.18, 0.15), 0.1)
+        e = smooth_min(
+            ball(x, y - 1.1, z - 0.5, 0.32), limb(x, y, z, 0.0, 1.02, 0.7, 0.0, 1.0, 0.9, 0.18, 0.15), 0.1
+        )
         if e < d:
             part = HEAD
         d = smooth_min(d, e, 0.1)
@@ -103,7 +114,7 @@ def dog(x, y, z, s0, s1, s2, s3):
     return d, part
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def cat(x, y, z, s0, s1, s2, s3):
     m = abs(x)
     fat = 0.9 + 0.25 * s0
@@ -150,7 +161,7 @@ def cat(x, y, z, s0, s1, s2, s3):
     return d, part
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def duck(x, y, z, s0, s1, s2, s3):
     m = abs(x)
     d = ellipsoid(x, y - 0.45, z + 0.05, 0.42 + 0.06 * s0, 0.38, 0.6)
@@ -169,7 +180,9 @@ def duck(x, y, z, s0, s1, s2, s3):
     up = 0.16 * s1
     if ball(x, y - 0.9 - up, z - 0.45, 0.9) < d:
         e = smooth_min(
-            ball(x, y - 1.06 - up, z - 0.38, 0.33), limb(x, y, z, 0.0, 0.6, 0.3, 0.0, 1.0 + up, 0.36, 0.25, 0.22), 0.1
+            ball(x, y - 1.06 - up, z - 0.38, 0.33),
+            limb(x, y, z, 0.0, 0.6, 0.3, 0.0, 1.0 + up, 0.36, 0.25, 0.22),
+            0.1,
         )
         if e < d:
             part = HEAD
@@ -187,7 +200,7 @@ def duck(x, y, z, s0, s1, s2, s3):
     return d, part
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def car(x, y, z, s0, s1, s2, s3):
     m, l = abs(x), abs(z)
     wheel = 0.23 + 0.06 * s2
@@ -223,7 +236,7 @@ def car(x, y, z, s0, s1, s2, s3):
     return d, part
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def robot(x, y, z, s0, s1, s2, s3):
     m = abs(x)
     wide = 0.32 + 0.1 * s0
@@ -283,7 +296,7 @@ def robot(x, y, z, s0, s1, s2, s3):
     return d, part
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def teapot(x, y, z, s0, s1, s2, s3):
     tall = 0.46 + 0.12 * s0
     d = ellipsoid(x, y - tall - 0.02, z, 0.58, tall, 0.58)
@@ -317,7 +330,7 @@ def teapot(x, y, z, s0, s1, s2, s3):
     return d, part
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def mushroom(x, y, z, s0, s1, s2, s3):
     high = 0.6 + 0.2 * s3
     wide = 0.62 + 0.14 * s0
@@ -343,7 +356,7 @@ def mushroom(x, y, z, s0, s1, s2, s3):
     return d, part
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def rocket(x, y, z, s0, s1, s2, s3):
     wide = 0.34 + 0.08 * s0
     half = 0.76 + 0.12 * s3
@@ -360,6 +373,7 @@ def rocket(x, y, z, s0, s1, s2, s3):
     span = 0.24 + 0.08 * s1
     shear = y - 0.36 + 0.9 * (u - 0.42)
     e = box(u - 0.42, shear * 0.8, v, span, 0.22, 0.055, 0.04) * 0.75
+    e = max(e, -y)
     if e < d:
         d = e
         part = ACCENT
@@ -373,7 +387,7 @@ def rocket(x, y, z, s0, s1, s2, s3):
     return d, part
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def house(x, y, z, s0, s1, s2, s3):
     m, l = abs(x), abs(z)
     wide = 0.5 + 0.1 * s0
@@ -410,7 +424,7 @@ def house(x, y, z, s0, s1, s2, s3):
     return d, part
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def chair(x, y, z, s0, s1, s2, s3):
     m, l = abs(x), abs(z)
     wide = 0.38 + 0.08 * s0
@@ -438,7 +452,7 @@ def chair(x, y, z, s0, s1, s2, s3):
     return d, part
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def distance(cls, x, y, z, s0, s1, s2, s3):
     """Distance to class number `cls` and the nearest part."""
     if cls < 5:
@@ -466,21 +480,21 @@ def distance(cls, x, y, z, s0, s1, s2, s3):
 
 # Bounding ball of each class for any proportions: height of its centre, radius (checked by a test).
 BOUNDS = (
-    (0.88, 1.24), (0.9, 1.05), (0.68, 1.14), (0.55, 1.2), (0.97, 1.05), (0.68, 1.24),
-    (0.68, 0.98), (0.95, 1.02), (0.82, 1.12), (0.82, 1.0), (1.0, 1.01),
+    (0.88, 1.24), (0.9, 1.09), (0.68, 1.14), (0.55, 1.2), (0.97, 1.05), (0.68, 1.24),
+    (0.68, 0.98), (0.95, 1.24), (0.82, 1.2), (0.82, 1.08), (1.0, 1.01),
 )  # fmt: skip
 
 
 def face_points(cls: int, shape: tuple[float, float, float, float]) -> dict[str, tuple[float, float, float]]:
     """Where the eyes and nose of a class sit, in its own space; empty for classes without a face."""
-    s0, s1, s2, s3 = shape
+    longer = 0.14 * shape[1]
     if cls == 0:
-        up = 0.14 * s1
-        eye, nose = (0.145, 1.22 + up, 0.86), (0.0, 1.08 + up, 1.14)
+        eye, nose = (0.145, 1.22 + longer, 0.86), (0.0, 1.08 + longer, 1.14)
     elif cls == 1:
         eye, nose = (0.175, 1.2, 0.515), (0.0, 1.085, 0.585)
     elif cls == 2:
-        eye, nose = (0.2, 1.17 + 0.16 * s1, 0.7), (0.0, 0.98 + 0.16 * s1, 1.0)
+        neck = 0.16 * shape[1]
+        eye, nose = (0.2, 1.17 + neck, 0.7), (0.0, 0.98 + neck, 1.0)
     elif cls == 4:
         eye, nose = (0.13, 1.46, 0.3), (0.0, 1.29, 0.27)
     else:

@@ -1,7 +1,8 @@
 """Freeze which individuals belong to training, to the judge and to ToyBench.
 
 `python -m tasks.toyworld.splits` writes data/toyworld/identities.json. Every individual has a
-seed of its own, whatever its class, and splits have disjoint ranges. Run again only to start a new benchmark: scores do not carry over.
+seed of its own, whatever its class, and splits have disjoint ranges. Run again only to start a new benchmark:
+scores do not carry over.
 """
 
 import json
