@@ -1,0 +1,1 @@
+"""How the miniature and its judges were made. Run once; the results lie in data/."""

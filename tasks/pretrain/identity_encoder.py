@@ -1,0 +1,334 @@
+"""The identity judge: two pictures in, the same individual or not, whatever the background and the view.
+
+A small ViT whose CLS token of `last_hidden_state` is the embedding, the way facebook/dino-vits16 is read, so
+that evaluation treats both alike. Trained on individuals that no other part of the miniature has seen:
+several renders of one individual in different settings are each other's positives, other individuals of the
+same class fill the batch as near negatives.
+
+Source: Khosla et al. 2020, arXiv:2004.11362, eq. 2 (supervised contrastive). Differs: linear heads on the
+same token name class, colours, pattern and decal while training and are thrown away; without them the first
+thousand steps learn only the dominant colour.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import ViTConfig, ViTImageProcessor, ViTModel
+
+from tasks.pretrain import augmentation, checkpoints, fitting, flags
+from tasks.pretrain.renders import Renders
+from tasks.shared import folders, params
+from tasks.toyworld import identity as toys
+from tasks.toyworld import subjects
+from tasks.toyworld.render import render
+from tasks.toyworld.scene import Scene
+from tasks.toyworld.settings import SETTINGS
+
+QUESTIONS = {  # attribute of an Identity -> its possible answers
+    "cls": toys.CLASSES,
+    "primary": toys.COLOURS,
+    "secondary": toys.COLOURS,
+    "pattern": toys.PATTERNS,
+    "decal": toys.DECALS,
+}
+
+
+class Params(params.Params):
+    """Size of the judge and of its training."""
+
+    hidden_size: int = Field(default=192, description="width of the ViT and of the embedding")
+    layers: int = Field(default=5, description="transformer blocks")
+    patch_px: int = Field(default=16, description="side of a patch")
+    size_px: int = Field(default=128, description="side of the picture")
+    watched: int = Field(
+        default=60, description="individuals of the judge split kept out of training, to watch it"
+    )
+    per_batch: int = Field(default=30, description="individuals in a batch, of three classes")
+    views_per_batch: int = Field(default=4, description="renders of each in a batch")
+    temperature: float = Field(default=0.1, description="tau of eq. 2")
+    head_weight: float = Field(
+        default=0.3, description="weight of the attribute heads beside the contrastive term"
+    )
+    steps: int = Field(default=700, description="optimizer steps")
+    learning_rate: float = Field(default=1e-3, description="AdamW: embeddings, norms, heads")
+    matrix_rate: float = Field(default=3e-3, description="Muon: matrices of the blocks")
+    seed: int = Field(default=0, description="of weights and batches")
+
+
+@dataclass(frozen=True)
+class Individuals:
+    """The pictures of a split that show one individual alone and in colour, by individual."""
+
+    identities: list[toys.Identity]
+    pictures: list[np.ndarray]  # numbers of each one's pictures in the split, at least two
+
+    @classmethod
+    def of(cls, split: Renders) -> "Individuals":
+        """Group a split, in the order of first appearance."""
+        found: dict[tuple[int, str], list[int]] = {}
+        for number, scene in enumerate(split.scenes):
+            if len(scene["objects"]) == 1 and scene["style"] != "sketch":
+                one = scene["objects"][0]
+                found.setdefault((one["identity"], one["class"]), []).append(number)
+        kept = {key: np.array(numbers) for key, numbers in found.items() if len(numbers) > 1}
+        return cls([toys.draw_identity(*key) for key in kept], list(kept.values()))
+
+
+def build(options: Params) -> ViTModel:
+    """The randomly initialised judge; without the pooler, which nobody would train."""
+    torch.manual_seed(options.seed)
+    return ViTModel(
+        ViTConfig(
+            hidden_size=options.hidden_size,
+            num_hidden_layers=options.layers,
+            num_attention_heads=options.hidden_size // 64,
+            intermediate_size=4 * options.hidden_size,
+            image_size=options.size_px,
+            patch_size=options.patch_px,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        ),
+        add_pooling_layer=False,
+    )
+
+
+def embed(judge: ViTModel, pixels: Tensor) -> Tensor:
+    """Unit-length CLS tokens. pixels 0..1 [b 3 h w] -> [b hidden]"""
+    return F.normalize(judge(pixels * 2 - 1).last_hidden_state[:, 0].float(), dim=-1)
+
+
+def contrast(embeddings: Tensor, owners: Tensor, temperature: float) -> Tensor:
+    """Supervised contrastive loss, positives outside the logarithm (eq. 2).
+
+    Args:
+        embeddings: unit length. [b d]
+        owners: number of the individual in each picture. [b]
+    Returns:
+        mean over pictures that have a positive, scalar
+    """
+    alone = torch.eye(len(owners), dtype=torch.bool)
+    scores = (embeddings @ embeddings.T / temperature).masked_fill(alone, float("-inf"))
+    logs = scores.log_softmax(1).masked_fill(alone, 0.0)
+    positive = (owners[:, None] == owners[None]) & ~alone
+    counts = positive.sum(1)
+    return -((logs * positive).sum(1) / counts.clamp(min=1))[counts > 0].mean()
+
+
+class Student(nn.Module):
+    """The judge and the heads that only training needs."""
+
+    def __init__(self, options: Params):
+        super().__init__()
+        self.judge = build(options)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(options.hidden_size, len(a)) for name, a in QUESTIONS.items()}
+        )
+        self.shape = nn.Linear(options.hidden_size, 4)  # the class-specific proportions, 0..1
+
+    def losses(
+        self, pixels: Tensor, owners: Tensor, facts: dict[str, Tensor], options: Params
+    ) -> dict[str, Tensor]:
+        """The weighted terms of one batch. pixels 0..1 [b 3 h w], owners [b], facts by attribute [b] and
+        `shape` [b 4]
+        """
+        token = self.judge(pixels * 2 - 1).last_hidden_state[:, 0]
+        named = sum(F.cross_entropy(head(token), facts[name]) for name, head in self.heads.items()) / len(
+            self.heads
+        )
+        proportions = 4 * F.mse_loss(self.shape(token), facts["shape"])
+        return {
+            "contrast": contrast(F.normalize(token, dim=-1), owners, options.temperature),
+            "attributes": options.head_weight * named,
+            "proportions": options.head_weight * proportions,
+        }
+
+
+def draw_batch(
+    split: Renders, people: Individuals, trained: int, rng: np.random.Generator, options: Params
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Individuals of three classes, several augmented renders of each.
+
+    Args:
+        trained: only the first so many individuals are drawn.
+    Returns:
+        pixels 0..1 [b 3 s s], owners [b], facts as `Student.losses` takes them
+    """
+    by_class: dict[str, list[int]] = {}
+    for number, one in enumerate(people.identities[:trained]):
+        by_class.setdefault(one.cls, []).append(number)
+    classes = rng.permutation(sorted(by_class))[:3]
+    chosen = np.concatenate([rng.permutation(by_class[name])[: options.per_batch // 3] for name in classes])
+    numbers = [rng.permutation(people.pictures[one])[: options.views_per_batch] for one in chosen]
+    owners = np.repeat(chosen, [len(own) for own in numbers])
+    pixels = _pixels(split.images[np.concatenate(numbers)])
+    pixels = augmentation.softened(augmentation.relit(augmentation.reframed(pixels, rng), rng), rng)
+    facts = {
+        name: torch.tensor([answers.index(getattr(people.identities[one], name)) for one in owners])
+        for name, answers in QUESTIONS.items()
+    }
+    facts["shape"] = torch.tensor([people.identities[one].shape for one in owners])
+    return pixels, torch.from_numpy(owners), facts
+
+
+@torch.inference_mode()
+def embed_images(judge: ViTModel, images: np.ndarray) -> Tensor:
+    """Embeddings of any number of pictures. uint8 [... s s 3] -> [... d]"""
+    flat = images.reshape(-1, *images.shape[-3:])
+    parts = [embed(judge, _pixels(flat[start : start + 64])) for start in range(0, len(flat), 64)]
+    return torch.cat(parts).reshape(*images.shape[:-3], -1)
+
+
+def area_under_curve(same: Tensor, other: Tensor) -> float:
+    """Chance that a pair of the same individual is more alike than a pair of two; ties count half. [m], [k]
+    -> 0..1
+    """
+    ranked = torch.cat([same, other]).double()
+    order = ranked.unique(return_inverse=True)[1]
+    counts = torch.bincount(order).double()
+    rank = (counts.cumsum(0) - (counts - 1) / 2)[order][: len(same)]
+    return float((rank.sum() - len(same) * (len(same) + 1) / 2) / (len(same) * len(other)))
+
+
+def figures(embeddings: Tensor, classes: list[str]) -> dict[str, float]:
+    """How well the judge tells individuals apart.
+
+    Args:
+        embeddings: unit length; the first half of the views is the gallery of `identity_top1`. [n v d]
+        classes: of each individual.
+    Returns:
+        `identity_auc` (same individual against another of its class), `identity_top1` (nearest gallery mean
+        among all n), and the mean cosines `same`, `classmate`, `stranger`
+    """
+    n, v, _ = embeddings.shape
+    flat, owner = embeddings.flatten(0, 1), torch.arange(n).repeat_interleave(v)
+    cosine = flat @ flat.T
+    kinds = torch.tensor([sorted(set(classes)).index(name) for name in classes])[owner]
+    pair = torch.ones(n * v, n * v, dtype=torch.bool).triu(1)
+    own, kin = owner[:, None] == owner[None], kinds[:, None] == kinds[None]
+    same, mate, stranger = cosine[pair & own], cosine[pair & kin & ~own], cosine[pair & ~kin]
+    gallery = F.normalize(embeddings[:, : v // 2].mean(1), dim=-1)
+    found = (embeddings[:, v // 2 :] @ gallery.T).argmax(-1)
+    return {
+        "identity_auc": round(area_under_curve(same, mate), 4),
+        "identity_top1": round(float((found == torch.arange(n)[:, None]).float().mean()), 4),
+        "same": round(float(same.mean()), 4),
+        "classmate": round(float(mate.mean()), 4),
+        "stranger": round(float(stranger.mean()), 4),
+    }
+
+
+def save(judge: ViTModel, folder: Path, quality: dict[str, float] | None = None) -> None:
+    """Write the judge as `ViTModel.from_pretrained` and `AutoImageProcessor` open it, half precision, and its
+    figures.
+    """
+    size = judge.config.image_size
+    with folders.staged(folder) as fresh:
+        judge.half().save_pretrained(fresh)
+        judge.float()
+        described = json.loads((fresh / "config.json").read_text())
+        (fresh / "config.json").write_text(json.dumps(described | {"dtype": "float32"}, indent=2) + "\n")
+        ViTImageProcessor(size={"height": size, "width": size}).save_pretrained(fresh)
+        if quality is not None:
+            (fresh / "quality.json").write_text(json.dumps(quality, indent=1, sort_keys=True) + "\n")
+
+
+def toybench_figures(judge: ViTModel, views: int = 10) -> dict[str, float]:
+    """`figures` on the thirty ToyBench subjects, and whether a new background changes an embedding less than
+    a new subject.
+
+    `swap_right` is how often a picture is nearer to itself before another background than to another subject
+    of its class in the very same scene; `swapped` and `changed` are the two mean cosines.
+    """
+    size = judge.config.image_size
+    names = list(subjects.subjects())
+    scenes = [subjects.subject_scenes(name, views) for name in names]
+    people = [subjects.subject_identity(name) for name in names]
+    embeddings = embed_images(judge, np.stack([[_rendered(scene, size) for scene in row] for row in scenes]))
+    found = figures(embeddings, [one.cls for one in people])
+    rng = np.random.default_rng(0)
+    near, far = [], []
+    for number, row in enumerate(scenes):
+        mates = [one for one in people if one.cls == people[number].cls and one != people[number]]
+        for view, scene in enumerate(row[:5]):
+            place = str(rng.choice([name for name in SETTINGS if name != scene.setting]))
+            swapped = replace(scene, setting=place)
+            other = mates[int(rng.integers(len(mates)))]
+            changed = replace(scene, objects=(replace(scene.objects[0], identity=other),))
+            pair = embed_images(judge, np.stack([_rendered(swapped, size), _rendered(changed, size)]))
+            cosines = pair @ embeddings[number, view]
+            near.append(float(cosines[0]))
+            far.append(float(cosines[1]))
+    right = np.mean(np.array(near) > np.array(far))
+    return found | {
+        "swapped": round(np.mean(near), 4),
+        "changed": round(np.mean(far), 4),
+        "swap_right": round(right, 4),
+    }
+
+
+def _rendered(scene: Scene, size_px: int) -> np.ndarray:
+    """The scene as a photo four times as large, scaled down as a processor would. uint8 [s s 3]"""
+    large = Image.fromarray(render(scene, 2 * size_px).rgb)
+    return np.asarray(large.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=None))
+
+
+def train(data: Path, out: Path, work: Path, options: Params, stop_at: int | None = None) -> None:
+    """Train on `data/judge`, write `out` in half precision, and measure on ToyBench.
+
+    Args:
+        data: folder of the rendered splits.
+        work: checkpoint and curve; give it again and an interrupted run goes on.
+        stop_at: as in `fitting.fit`; then nothing is written to `out`.
+    """
+    split = Renders(data / "judge")
+    people = Individuals.of(split)
+    trained = len(people.identities) - options.watched
+    student = Student(options)
+    fewest = 4
+    watched = [n for n in range(trained, len(people.identities)) if len(people.pictures[n]) >= fewest]
+    gallery = np.stack([people.pictures[n][:fewest] for n in watched])
+
+    def losses(step: int) -> dict[str, Tensor]:
+        rng = checkpoints.draws(options.seed, step)
+        return student.losses(*draw_batch(split, people, trained, rng, options), options)
+
+    def watch() -> dict[str, float]:
+        return figures(
+            embed_images(student.judge, split.images[gallery]), [people.identities[n].cls for n in watched]
+        )
+
+    rates = options.learning_rate, options.matrix_rate
+    batch = options.per_batch * options.views_per_batch
+    if not fitting.fit(student, losses, options.steps, batch, work, *rates, watch, stop_at):
+        return
+    save(student.judge, out, toybench_figures(student.judge.half().float()))
+
+
+def _pixels(images: np.ndarray) -> Tensor:
+    """uint8 [n h w 3] -> 0..1 [n 3 h w]"""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+
+
+def main() -> None:
+    """Command line of this file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("data", "out", "work"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    flags.add(parser, Params)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    train(given.data, given.out, given.work, flags.read(given, Params))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+"""The text judge: a small CLIP trained on renders and their captions, for CLIP-T, CLIP-I and zero-shot
+questions.
+
+Source: Radford et al. 2021, arXiv:2103.00020, figure 3. Differs: texts that are true of another picture of
+the batch are no negatives of it (see `statements`); half of the texts are short, as questions are; for most
+of the run the image tower sees only some of the patches (Li et al. 2023, arXiv:2212.00794, FLIP); linear
+heads on the image tower name what is in the picture while training.
+
+The figures are measured on `data/heldout` and nothing is chosen by them.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from tasks.pretrain import augmentation, checkpoints, fitting, flags, statements
+from tasks.pretrain.renders import Renders
+from tasks.shared import folders, params
+from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
+from tasks.toyworld.identity import PATTERNS
+
+ANSWERS = {"class": CLASSES, "colour": COLOURS, "secondary": COLOURS, "pattern": PATTERNS}
+
+
+class Params(params.Params):
+    """Size of the judge and of its training."""
+
+    width: int = Field(default=192, description="of both towers; a multiple of 64")
+    vision_layers: int = Field(default=5, description="blocks of the image tower")
+    text_layers: int = Field(default=3, description="blocks of the text tower")
+    patch_px: int = Field(default=16, description="side of a patch")
+    projection: int = Field(default=128, description="width of the shared space")
+    batch: int = Field(default=128, description="pictures, each with one text, a step")
+    seen: float = Field(
+        default=0.6, description="part of the patches that the image tower sees in the first part of the run"
+    )
+    seen_until: float = Field(default=0.7, description="part of the run after which it sees all patches")
+    short_texts: float = Field(
+        default=0.5, description="share of texts that are short questions instead of captions"
+    )
+    head_weight: float = Field(
+        default=0.5, description="weight of the naming heads beside the contrastive term"
+    )
+    steps: int = Field(default=700, description="optimizer steps")
+    learning_rate: float = Field(default=1e-3, description="AdamW: embeddings, projections, norms, heads")
+    matrix_rate: float = Field(default=3e-3, description="Muon: matrices of the blocks")
+    pictures: int = Field(default=16000, description="of the train split are trained on, the first ones")
+    watched: int = Field(default=400, description="the next ones, to watch the training")
+    seed: int = Field(default=0, description="of weights and batches")
+
+
+def build(options: Params, tokenizer: CLIPTokenizer, size_px: int = 128) -> CLIPModel:
+    """The randomly initialised judge for a tokenizer."""
+    torch.manual_seed(options.seed)
+    tower = {
+        "hidden_size": options.width,
+        "intermediate_size": 4 * options.width,
+        "projection_dim": options.projection,
+    }
+    heads = options.width // 64
+    words = {
+        "vocab_size": len(tokenizer),
+        "num_hidden_layers": options.text_layers,
+        "num_attention_heads": heads,
+        "max_position_embeddings": min(77, tokenizer.model_max_length),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    picture = {
+        "num_hidden_layers": options.vision_layers,
+        "num_attention_heads": heads,
+        "image_size": size_px,
+        "patch_size": options.patch_px,
+    }
+    return CLIPModel(
+        CLIPConfig(
+            text_config=tower | words, vision_config=tower | picture, projection_dim=options.projection
+        )
+    )
+
+
+def image_tower(judge: CLIPModel, pixels: Tensor, kept: Tensor | None = None) -> Tensor:
+    """The pooled token of pictures of which only some patches are seen.
+
+    Args:
+        pixels: 0..1. [b 3 h w]
+        kept: numbers of the tokens to keep, 0 the class token, another row for each picture; None: all. [b k]
+    Returns:
+        before the projection. [b width]
+    """
+    tower = judge.vision_model
+    hidden = tower.embeddings(pixels * 2 - 1)
+    if kept is not None:
+        hidden = hidden.gather(1, kept[..., None].expand(-1, -1, hidden.shape[-1]))
+    hidden = tower.encoder(inputs_embeds=tower.pre_layrnorm(hidden)).last_hidden_state
+    return tower.post_layernorm(hidden[:, 0])
+
+
+def embed_texts(judge: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Unit-length embeddings. [n projection]"""
+    tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    pooled = judge.text_model(tokens.input_ids, tokens.attention_mask).pooler_output
+    return F.normalize(judge.text_projection(pooled), dim=-1)
+
+
+@torch.inference_mode()
+def embed_images(judge: CLIPModel, images: np.ndarray) -> Tensor:
+    """Unit-length embeddings of uint8 [n h w 3]. [n projection]"""
+    parts = [
+        judge.visual_projection(image_tower(judge, _pixels(images[start : start + 64])))
+        for start in range(0, len(images), 64)
+    ]
+    return F.normalize(torch.cat(parts), dim=-1)
+
+
+def contrast(scores: Tensor, true: Tensor) -> Tensor:
+    """Symmetric InfoNCE in which what is true beside the diagonal counts neither for nor against.
+
+    Args:
+        scores: scaled cosines. [texts pictures]
+        true: bool, the same size.
+    """
+    beside = true & ~torch.eye(len(scores), dtype=torch.bool)
+    scores = scores.masked_fill(beside, float("-inf"))
+    own = torch.arange(len(scores))
+    return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
+
+
+class Student(nn.Module):
+    """The judge and the heads that only training needs."""
+
+    def __init__(self, options: Params, tokenizer: CLIPTokenizer, size_px: int = 128):
+        super().__init__()
+        self.judge = build(options, tokenizer, size_px)
+        names = ANSWERS | {"setting": SETTINGS}
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(options.width, len(answers)) for name, answers in names.items()}
+        )
+
+    def losses(
+        self, pixels: Tensor, kept: Tensor | None, texts: Tensor, true: Tensor, named: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The terms of one batch, not weighted.
+
+        Args:
+            pixels, kept: as `image_tower` takes them.
+            texts: unit length. [b projection]
+            true: as `contrast` takes it.
+            named: right answers of each head, -100 where the question makes no sense. [b]
+        """
+        pooled = image_tower(self.judge, pixels, kept)
+        pictures = F.normalize(self.judge.visual_projection(pooled), dim=-1)
+        scale = self.judge.logit_scale.clamp(max=4.6).exp()  # at most 100, as in the paper
+        questions = [F.cross_entropy(head(pooled), named[name]) for name, head in self.heads.items()]
+        return {
+            "contrast": contrast(scale * texts @ pictures.T, true),
+            "names": torch.stack(questions).mean(),
+        }
+
+
+def right_answers(scenes: list[statements.Scene]) -> dict[str, Tensor]:
+    """For the heads: the setting, and what a lone object in colour is; -100 elsewhere. [n] each"""
+    rows = {"setting": torch.tensor([SETTINGS.index(scene["setting"]) for scene in scenes])}
+    for name, answers in ANSWERS.items():
+        clear = [len(s["objects"]) == 1 and (s["style"] != "sketch" or name == "class") for s in scenes]
+        rows[name] = torch.tensor(
+            [
+                answers.index(s["objects"][0][name]) if ok else -100
+                for s, ok in zip(scenes, clear, strict=True)
+            ]
+        )
+    return rows
+
+
+def figures(
+    judge: CLIPModel, tokenizer: CLIPTokenizer, renders: Renders, indices: np.ndarray
+) -> dict[str, float]:
+    """Zero-shot accuracies on lone objects, chance 1 in 10 each, and how often the nearest of 100 captions is
+    true.
+
+    Class: "a photo of a dog"; setting: "on the beach"; colour: "a red dog" with the class given, sketches
+    left out.
+    """
+    pictures = embed_images(judge, renders.images[indices])
+    scenes = [renders.scenes[index] for index in indices]
+    with torch.inference_mode():
+        kinds = embed_texts(judge, tokenizer, [f"a photo of a {cls}" for cls in CLASSES])
+        places = embed_texts(judge, tokenizer, [setting_phrase(place) for place in SETTINGS])
+        coloured = [statements.coloured_thing(colour, cls) for cls in CLASSES for colour in COLOURS]
+        colours = embed_texts(judge, tokenizer, coloured).reshape(len(CLASSES), len(COLOURS), -1)
+        captions = embed_texts(judge, tokenizer, [scene["caption"] for scene in scenes])
+    rights: dict[str, list[bool]] = {"class": [], "setting": [], "colour": []}
+    for picture, scene in zip(pictures, scenes, strict=True):
+        rights["setting"].append(SETTINGS[int((places @ picture).argmax())] == scene["setting"])
+        if len(scene["objects"]) == 1:
+            one = scene["objects"][0]
+            rights["class"].append(CLASSES[int((kinds @ picture).argmax())] == one["class"])
+            if scene["style"] != "sketch":
+                best = int((colours[CLASSES.index(one["class"])] @ picture).argmax())
+                rights["colour"].append(COLOURS[best] == one["colour"])
+    found = {f"judge_{name}_accuracy": float(np.mean(right)) for name, right in rights.items()}
+    retrieved = []
+    for start in range(0, len(scenes) - 99, 100):
+        group = slice(start, start + 100)
+        nearest = (pictures[group] @ captions[group].T).argmax(1)
+        for scene, best in zip(scenes[group], nearest, strict=True):
+            chosen = scenes[start + int(best)]
+            retrieved.append(statements.said(chosen["caption"], chosen) <= statements.shown(scene))
+    if retrieved:
+        found["caption_retrieval_top1"] = float(np.mean(retrieved))
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def save(
+    judge: CLIPModel, tokenizer: CLIPTokenizer, folder: Path, quality: dict[str, float] | None = None
+) -> None:
+    """Write the judge as `CLIPModel` and `CLIPProcessor` open it, half precision, and its figures."""
+    size = judge.config.vision_config.image_size
+    with folders.staged(folder) as fresh:
+        judge.half().save_pretrained(fresh)
+        judge.float()
+        described = json.loads((fresh / "config.json").read_text())
+        (fresh / "config.json").write_text(json.dumps(described | {"dtype": "float32"}, indent=2) + "\n")
+        tokenizer.save_pretrained(fresh)
+        CLIPImageProcessor(
+            size={"shortest_edge": size},
+            crop_size={"height": size, "width": size},
+            image_mean=[0.5] * 3,
+            image_std=[0.5] * 3,
+        ).save_pretrained(fresh)
+        if quality is not None:
+            (fresh / "quality.json").write_text(json.dumps(quality, indent=1, sort_keys=True) + "\n")
+
+
+def train(
+    data: Path, tokenizer: Path, out: Path, work: Path, options: Params, stop_at: int | None = None
+) -> None:
+    """Train on `data/train`, write `out` in half precision, and measure on `data/heldout`, whose individuals
+    are others.
+
+    Args:
+        data: folder of the rendered splits.
+        tokenizer: the miniature's, a CLIPTokenizer folder.
+        work: checkpoint and curve; give it again and an interrupted run goes on.
+        stop_at: as in `fitting.fit`; then nothing is written to `out`.
+    """
+    words = CLIPTokenizer.from_pretrained(tokenizer)
+    split = Renders(data / "train")
+    count = min(options.pictures, len(split) - options.watched)
+    student = Student(options, words, split.images.shape[1])
+    patches = (split.images.shape[1] // options.patch_px) ** 2
+
+    def losses(step: int) -> dict[str, Tensor]:
+        rng = checkpoints.draws(options.seed, step)
+        chosen = rng.integers(count, size=options.batch)
+        pixels, scenes = _pixels(split.images[chosen]), [split.scenes[index] for index in chosen]
+        texts, said = zip(*(_text(scene, rng, options.short_texts) for scene in scenes), strict=True)
+        pixels = augmentation.reframed(pixels, rng, closest=0.75, mirrored=True)
+        pixels = augmentation.softened(augmentation.relit(pixels, rng), rng)
+        kept = None
+        if step < options.seen_until * options.steps:
+            order = torch.from_numpy(
+                rng.random((options.batch, patches)).argsort(1)[:, : round(options.seen * patches)]
+            )
+            kept = torch.cat([torch.zeros(options.batch, 1, dtype=torch.long), order + 1], 1)
+        true = statements.truth(list(said), [statements.shown(scene) for scene in scenes])
+        terms = student.losses(
+            pixels, kept, embed_texts(student.judge, words, list(texts)), true, right_answers(scenes)
+        )
+        return {"contrast": terms["contrast"], "names": options.head_weight * terms["names"]}
+
+    def watch() -> dict[str, float]:
+        return figures(student.judge, words, split, np.arange(count, count + options.watched))
+
+    rates = options.learning_rate, options.matrix_rate
+    if not fitting.fit(student, losses, options.steps, options.batch, work, *rates, watch, stop_at):
+        return
+    heldout = Renders(data / "heldout")
+    save(
+        student.judge,
+        words,
+        out,
+        figures(student.judge.half().float(), words, heldout, np.arange(len(heldout))),
+    )
+
+
+def _text(scene: statements.Scene, rng: np.random.Generator, short: float) -> tuple[str, frozenset[str]]:
+    if rng.random() < short:
+        return statements.short_text(scene, rng)
+    return scene["caption"], statements.said(scene["caption"], scene)
+
+
+def _pixels(images: np.ndarray) -> Tensor:
+    """uint8 [n h w 3] -> 0..1 [n 3 h w]"""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+
+
+def main() -> None:
+    """Command line of this file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("data", "tokenizer", "out", "work"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    flags.add(parser, Params)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    train(given.data, given.tokenizer, given.out, given.work, flags.read(given, Params))
+
+
+if __name__ == "__main__":
+    main()
