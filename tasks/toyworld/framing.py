@@ -57,5 +57,5 @@ def _looking_at(
 ) -> Camera:
     a, e = math.radians(yaw_deg), math.radians(elevation_deg)
     away = np.array([math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)])
-    position = centre + away * distance
-    return Camera(tuple(float(v) for v in position), yaw_deg, elevation_deg, focal)
+    x, y, z = (float(v) for v in centre + away * distance)
+    return Camera((x, y, z), yaw_deg, elevation_deg, focal)

@@ -39,7 +39,7 @@ class Identity:
     head_tone: int  # 0 primary, 1 secondary
     accent_tone: int  # ears, wings, roof, lid...
     limb_tone: int
-    shape: tuple[float, float, float, float]  # class-specific proportions, 0..1
+    shape: tuple[float, ...]  # four class-specific proportions, 0..1
     decal: str
     decal_colour: str
 

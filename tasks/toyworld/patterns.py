@@ -86,15 +86,15 @@ def in_pattern(kind, axis, scale, phase, cls, x, y, z):
         else:
             u = turn * 3.0
         v = qy * 1.1
-        n = 0.8 * scale if (cls == 0 or cls == 2 or cls == 3) else 1.0
-        return (math.floor((u + v) * n + phase) + math.floor((u - v) * n + phase)) % 2 == 0
+        fine = 0.8 * scale if (cls == 0 or cls == 2 or cls == 3) else 1.0
+        return (math.floor((u + v) * fine + phase) + math.floor((u - v) * fine + phase)) % 2 == 0
     if kind == 5:  # checks
         if cls == 5 or cls == 6 or cls == 7:
             return (math.floor((turn + phase) * 4.0) + math.floor(qy * 1.5 + phase)) % 2 == 0
-        n = 1.3 * scale
-        long = n * (1.5 if cls == 0 or cls == 2 or cls == 3 else 1.0)
+        cells = 1.3 * scale
+        long = cells * (1.5 if cls == 0 or cls == 2 or cls == 3 else 1.0)
         return (
-            math.floor(qx * n + 0.5) + math.floor(qy * n + phase) + math.floor(qz * long + phase)
+            math.floor(qx * cells + 0.5) + math.floor(qy * cells + phase) + math.floor(qz * long + phase)
         ) % 2 == 0
     return False
 

@@ -307,7 +307,7 @@ def draw_props(setting: str, rng: np.random.Generator) -> np.ndarray:
                 green = (0.05, 0.26, 0.06, 0)
                 rows.append((1, x, 0, z, 0.17 * s, 1.3 * s, 0, *green))
                 rows.append((0, x, 1.3 * s, z, 0.17 * s, 0, 0, *green))
-                for side, up in ((1, 0.75), (-1, 0.6)):
+                for side, up in ((1.0, 0.75), (-1.0, 0.6)):
                     rows.append((1, x + side * 0.36 * s, up * s, z, 0.1 * s, 0.42 * s, 0, *green))
                     rows.append((0, x + side * 0.36 * s, (up + 0.42) * s, z, 0.1 * s, 0, 0, *green))
                     rows.append(

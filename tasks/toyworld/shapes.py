@@ -485,7 +485,7 @@ BOUNDS = (
 )  # fmt: skip
 
 
-def face_points(cls: int, shape: tuple[float, float, float, float]) -> dict[str, tuple[float, float, float]]:
+def face_points(cls: int, shape: tuple[float, ...]) -> dict[str, tuple[float, float, float]]:
     """Where the eyes and nose of a class sit, in its own space; empty for classes without a face."""
     longer = 0.14 * shape[1]
     if cls == 0:
