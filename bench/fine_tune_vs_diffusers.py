@@ -22,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+
 from tasks.shared import images, manifest, params
 from tasks.shared.settings import find_project
 
@@ -125,6 +126,7 @@ def child(side: str, script: Path, work: Path, arguments: list[str]) -> None:
     import torch
     from diffusers import UNet2DConditionModel
     from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+
     from tasks import fine_tune
     from tasks.backbones.base import Moments
     from tasks.diffusion.objective import Objective
@@ -161,13 +163,16 @@ def child(side: str, script: Path, work: Path, arguments: list[str]) -> None:
                 current.update(next(replay))
                 return current["noise"]
 
+            def timesteps(*_: Any, **__: Any) -> torch.Tensor:
+                return current["timesteps"]
+
             def noted(_: Any, **values: Any) -> None:
                 losses.append(values["loss"])
 
             with (
                 mock.patch.object(DiagonalGaussianDistribution, "sample", lambda self, *_: self.mode()),
                 mock.patch("torch.randn_like", noise),
-                mock.patch("torch.randint", lambda *_, **__: current["timesteps"]),
+                mock.patch("torch.randint", timesteps),
                 mock.patch("tqdm.std.tqdm.set_postfix", noted),
             ):
                 runpy.run_path(str(script), run_name="__main__")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from tasks.backbones.base import Backbone, SampleOptions, open_base
 from tasks.diffusion import samplers
 from tasks.sample import Params
