@@ -40,9 +40,13 @@ def table(model: type[BaseModel]) -> str:
     """One row per key: name, type, default, range and meaning."""
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else f"`{_plain(field.get_default(call_default_factory=True))}`"
+        default = (
+            "required" if field.is_required() else f"`{_plain(field.get_default(call_default_factory=True))}`"
+        )
         meaning = " ".join((field.description or "").split())
-        rows.append(f"| `{field.alias or name}` | {_type(field)} | {default} | {meaning} |".replace("\n", " "))
+        rows.append(
+            f"| `{field.alias or name}` | {_type(field)} | {default} | {meaning} |".replace("\n", " ")
+        )
     return "\n".join(rows)
 
 
@@ -53,7 +57,9 @@ def _plain(value: object) -> object:
 def _type(field: FieldInfo) -> str:
     text = getattr(field.annotation, "__name__", "") if isinstance(field.annotation, type) else ""
     text = text or str(field.annotation).replace("typing.", "")
-    limits = [f"{sign} {getattr(m, attr)}" for m in field.metadata for attr, sign in _LIMITS if hasattr(m, attr)]
+    limits = [
+        f"{sign} {getattr(m, attr)}" for m in field.metadata for attr, sign in _LIMITS if hasattr(m, attr)
+    ]
     return (text + (", " + ", ".join(limits) if limits else "")).replace("|", "or")
 
 
@@ -62,13 +68,23 @@ _LIMITS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 
 def page() -> str:
     """The whole page as Markdown."""
-    parts = [HEAD, "## subject.yaml", table(subject.Subject), "", f"Override blocks: {', '.join(subject.OVERRIDES)}."]
+    parts = [
+        HEAD,
+        "## subject.yaml",
+        table(subject.Subject),
+        "",
+        f"Override blocks: {', '.join(subject.OVERRIDES)}.",
+    ]
     for name, model in sections():
         parts += ["", f"## `{name}`", table(model)]
     parts += ["", "# Options chosen by name"]
     for name, model in options():
         parts += ["", f"## {name}", table(model) if model.model_fields else "No keys."]
-    parts += ["", "## recipe", "An integer per stage, raised by hand when a change of code alters its results."]
+    parts += [
+        "",
+        "## recipe",
+        "An integer per stage, raised by hand when a change of code alters its results.",
+    ]
     return "\n".join(parts) + "\n"
 
 
