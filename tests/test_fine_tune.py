@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,9 @@ def test_writes_artifact_curve_pictures_card_and_manifest(subject, set_params):
     set_params({"fine_tune": {"max_train_steps": 3, "validation_steps": 2, "validation_inference_steps": 2}})
     out = tuned(subject)
     facts = manifest.verify(out, "fine_tune")
-    assert {"validation/step_0002.png", "validation/step_0003.png", ARTIFACT, "kohya.safetensors"} <= set(facts["files"])
+    assert {"validation/step_0002.png", "validation/step_0003.png", ARTIFACT, "kohya.safetensors"} <= set(
+        facts["files"]
+    )
     assert facts["method"] == "dreambooth" and facts["phrase"] == "sks dog" and facts["class"] == "dog"
     assert facts["base"]["model"] == "base" and len(facts["base"]["revision"]) == 32
     curve = json.loads((out / "curve.json").read_text())
@@ -67,7 +68,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(subject, set
     assert files(tuned(subject, "other"))[ARTIFACT] != first[ARTIFACT]
 
 
-FOUR_LOSSES = {"fine_tune": {"max_train_steps": 4, "learning_rate": 0.01, "snr_gamma": 5.0, "masked_loss": True}}
+FOUR_LOSSES = {
+    "fine_tune": {"max_train_steps": 4, "learning_rate": 0.01, "snr_gamma": 5.0, "masked_loss": True}
+}
 
 
 def test_four_losses_of_a_seeded_run_stay_what_they_were(subject, set_params):
@@ -98,7 +101,11 @@ cli.main(fine_tune.run)
 
 def started(subject: Path) -> subprocess.Popen:
     project = subject.parents[2]
-    paths = {"segment": subject / "segment", "prior": project / "data/class_prior/dog/images", "out": subject / "fine_tune"}
+    paths = {
+        "segment": subject / "segment",
+        "prior": project / "data/class_prior/dog/images",
+        "out": subject / "fine_tune",
+    }
     flags = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
     flags += ["--params", str(project / "params.yaml"), "--subject", str(subject / "subject.yaml")]
     env = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
@@ -112,7 +119,9 @@ MANY_STATES = {
 
 
 def test_killed_and_resumed_gives_the_bytes_of_the_uninterrupted_run(subject, set_params, caplog):
-    set_params({"fine_tune": MANY_STATES, "methods": {"dreambooth": {"tuner": {"name": "lora", "dropout": 0.1}}}})
+    set_params(
+        {"fine_tune": MANY_STATES, "methods": {"dreambooth": {"tuner": {"name": "lora", "dropout": 0.1}}}}
+    )
     whole = files(tuned(subject, "whole"))
     process = started(subject)
     for line in process.stdout:
@@ -175,18 +184,39 @@ def test_a_loss_that_is_no_number_says_what_to_try(subject, set_params):
     assert not (subject / "fine_tune").exists()
 
 
+IDENTITY = "name: rex\nclass: dog\nclass_folder: dog\n"
+
+
+def rewritten(lines: str):
+    return lambda subject: (subject / "subject.yaml").write_text(lines)
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
         (lambda s: (s / "segment" / "manifest.json").unlink(), "not finished"),
         (lambda s: (s / "segment" / "images" / "00.png").write_bytes(b"no"), "missing or damaged"),
-        (lambda s: (s / "subject.yaml").write_text("name: rex\nclass: cat\nclass_folder: dog\n"), "class 'dog'"),
-        (lambda s: (s / "subject.yaml").write_text("name: rex\nclass: dog\nclass_folder: dog\nmethod: dreambot\n"), "did you mean 'dreambooth'"),
-        (lambda s: (s / "subject.yaml").write_text("name: rex\nclass: dog\nclass_folder: dog\nkind: person\n"), "consent"),
-        (lambda s: (s / "subject.yaml").write_text("name: rex\nclass: dog\nclass_folder: dog\nfine_tune:\n  lerning_rate: 1\n"), "did you mean 'learning_rate'"),
-        (lambda s: (s / "subject.yaml").write_text("name: rex\nclass: dog\nclass_folder: dog\nmethods:\n  dreambooth:\n    tuner: {name: lora, rnk: 4}\n"), "did you mean 'rank'"),
+        (rewritten(IDENTITY.replace("class: dog", "class: cat")), "class 'dog'"),
+        (rewritten(IDENTITY + "method: dreambot\n"), "did you mean 'dreambooth'"),
+        (rewritten(IDENTITY + "kind: person\n"), "consent"),
+        (rewritten(IDENTITY + "fine_tune: {lerning_rate: 1}\n"), "did you mean 'learning_rate'"),
+        (
+            rewritten(IDENTITY + "methods: {dreambooth: {tuner: {name: lora, rnk: 4}}}\n"),
+            "did you mean 'rank'",
+        ),
+        (rewritten(IDENTITY + 'fine_tune: {validation_prompts: ["a {sbject}"]}\n'), "unknown placeholder"),
     ],
-)  # fmt: skip
+    ids=[
+        "no manifest",
+        "damaged crop",
+        "class",
+        "method",
+        "consent",
+        "param",
+        "tuner's param",
+        "placeholder",
+    ],
+)
 def test_what_is_wrong_is_said_in_one_line(subject, break_it, message):
     break_it(subject)
     with pytest.raises(UserError, match=message) as caught:

@@ -1,7 +1,8 @@
 """The only training loop. It knows steps, optimizers and checkpoints, and nothing of what a method trains or why.
 
-Chance in step s is a function of the seed and s: a generator for the method's draws, and torch's own state for dropout. So no state
-of a random generator has to be saved, and a run that was killed and goes on ends in the same bytes as one that was not.
+Chance in step s is a function of the seed and s: a generator for the method's draws, and torch's own state for
+dropout. So no state of a random generator has to be saved, and a run that was killed and goes on ends in the same bytes
+as one that was not.
 """
 
 import hashlib

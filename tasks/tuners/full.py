@@ -1,6 +1,7 @@
 """Full fine-tuning: every weight of the denoiser moves, as in the DreamBooth paper; on request the text encoders too.
 
-Source: Ruiz et al. 2023, arXiv:2208.12242, section 3.2. Cost: the whole denoiser for each subject (3.4 GB for Stable Diffusion 1).
+Source: Ruiz et al. 2023, arXiv:2208.12242, section 3.2.
+Cost: the whole denoiser for each subject (3.4 GB for Stable Diffusion 1).
 Differs: nothing; the VAE stays frozen as in every latent DreamBooth.
 
 Writes the changed components in diffusers' layout (`unet/`, `text_encoder/`), nothing else of the base.

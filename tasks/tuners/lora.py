@@ -1,7 +1,8 @@
 """LoRA: a low-rank update W + (alpha / rank) B A beside every chosen weight; the base itself stays frozen.
 
-Source: Hu et al. 2021, arXiv:2106.09685, section 4.1, as PEFT implements it. Cost: at rank 4 on the attention of Stable Diffusion
-0.8 million numbers. Differs: `convolutions` adapts the convolutions and feed-forward layers as well (LoCon), which small bases need.
+Source: Hu et al. 2021, arXiv:2106.09685, section 4.1, as PEFT implements it.
+Cost: at rank 4 on the attention of Stable Diffusion 0.8 million numbers.
+Differs: `convolutions` adapts the convolutions and feed-forward layers as well (LoCon), which small bases need.
 
 Writes `pytorch_lora_weights.safetensors` (diffusers) and `kohya.safetensors` (other programs); both hold the same numbers.
 """
