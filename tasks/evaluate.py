@@ -1,4 +1,4 @@
-"""Stage 6: how like the subject, how true to the prompt, at what cost to the class, and how sure are these numbers?"""
+"""Stage 6: how like the subject, how true to the prompt, at what cost to the class, and how sure is that?"""
 
 import csv
 import json
@@ -39,11 +39,11 @@ class Params(params.Params):
     )
     dino: str = Field(
         default="data/judges/identity",
-        description="judge of the subject: transformers folder or Hub id of a ViT, such as facebook/dino-vits16",
+        description="judge of the subject: folder or Hub id of a ViT, such as facebook/dino-vits16",
     )
     dino_revision: str = Field(
         default="main",
-        description="Hub revision; for a folder `main` or the SHA-256 of its model.safetensors",
+        description="Hub revision; for a folder `main` or its model.safetensors' SHA-256",
     )
     clip: str = Field(
         default="data/judges/clip",
@@ -52,7 +52,7 @@ class Params(params.Params):
     clip_revision: str = Field(default="main", description="as dino_revision")
     segmenter: dict[str, Any] | None = Field(
         default=None,
-        description="finds the subject in the samples for the subject-only scores: {name: sam, ...}; null: none",
+        description="cuts the subject out of samples for `dino_subject`: {name: sam, ...}; null: nobody",
     )
     resamples: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples of an interval")
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="probability that an interval promises")
@@ -61,7 +61,7 @@ class Params(params.Params):
 
 
 def run(segment: Path, sample: Path, out: Path, settings: Settings) -> None:
-    """Judge the samples against the training crops and write metrics.json, scores.json and tables for plots."""
+    """Judge the samples against the training crops; write metrics.json, scores.json, tables for plots."""
     options = settings.section(Params, "evaluate")
     subject, recipe = settings.subject, settings.recipe("evaluate")
     isolate = _isolator(options, settings)
@@ -137,7 +137,7 @@ def without_identifier(prompt: str, subject: Subject) -> str:
 
 
 def _isolator(options: Params, settings: Settings) -> Callable[[np.ndarray], np.ndarray | None] | None:
-    """A function that cuts the subject out of a picture (None: not found), or None where no segmenter is configured."""
+    """Cuts the subject out of a picture (None: not found); None where no segmenter is configured."""
     if options.segmenter is None:
         return None
     module, chosen = plugins.configure("segmenters", options.segmenter, "evaluate.segmenter")

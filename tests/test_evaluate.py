@@ -65,6 +65,11 @@ def told(tmp_path: Path, tiny_judges: Path):
     return make
 
 
+def table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def test_writes_flat_finite_metrics_tables_and_a_manifest(inputs, told, tmp_path):
     out, settings_ = tmp_path / "evaluate", told(segmenter={"name": "whole_frame"})
     evaluate.run(*inputs, out, settings_)
@@ -95,11 +100,9 @@ def test_writes_flat_finite_metrics_tables_and_a_manifest(inputs, told, tmp_path
     assert detail["samples"] == 3  # the refused one is not there
     assert detail["scores"]["dino"]["gain_interval"][0] <= detail["scores"]["dino"]["gain"]
     assert set(detail["pictures"][0]) >= {"file", "prompt", "seed", "dino", "clip_t", "memorisation"}
-    rows = list(csv.DictReader(open(out / "plots" / "per_prompt.csv", newline="")))
+    rows = table(out / "plots" / "per_prompt.csv")
     assert [row["prompt"] for row in rows] == ["a red dog", "a photo of dog on the beach"]
-    assert {row["score"] for row in csv.DictReader(open(out / "plots" / "scores.csv", newline=""))} == set(
-        detail["scores"]
-    )
+    assert {row["score"] for row in table(out / "plots" / "scores.csv")} == set(detail["scores"])
     facts = manifest.verify(out, "evaluate")
     assert facts["judges"]["dino"]["model"] == "data/judges/identity"
     assert str(tmp_path) not in (out / "manifest.json").read_text()

@@ -1,9 +1,11 @@
 """How far a mean could be off: bootstrap over the prompts and the seeds, not over the pictures.
 
-Pictures of one prompt resemble one another, and so do pictures of one seed, so drawing single pictures would promise too much.
-Source: Owen 2007, "The pigeonhole bootstrap", arXiv:0712.1111: rows and columns of a crossed table are drawn independently, a
-cell counts as often as its row times its column. Conservative: it never understates the variance of a crossed design in the
-limit; with two to four levels on an axis it is rough, as every bootstrap is.
+Pictures of one prompt resemble one another, and so do pictures of one seed, so drawing single pictures
+would promise too much.
+Source: Owen 2007, "The pigeonhole bootstrap", arXiv:0712.1111: rows and columns of a crossed table are
+drawn independently, a cell counts as often as its row times its column. Conservative: it never understates
+the variance of a crossed design in the limit; with two to four levels on an axis it is rough, as every
+bootstrap is.
 """
 
 from collections.abc import Hashable, Sequence
@@ -27,7 +29,8 @@ class Bootstrap:
 
         Args:
             values: [n]
-            clusters: for each axis (such as prompt, seed) n labels; an axis with a single label is held fixed.
+            clusters: for each axis (such as prompt, seed) n labels; an axis with a single label is held
+                fixed.
         Returns:
             None when no axis has two labels: one cluster says nothing about the next.
         Raises:

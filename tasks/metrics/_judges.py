@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,8 @@ class ImageJudge:
 
         Args:
             source: folder (relative to `project`) or Hub id with safetensors and preprocessor_config.json.
-            revision: Hub revision; for a folder "main" or the SHA-256 of its model.safetensors, which is checked.
+            revision: Hub revision; for a folder "main" or the SHA-256 of its model.safetensors, which is
+                checked.
             batch: pictures per forward pass
         Raises:
             UserError: there is no such model, it is of the wrong kind, or it has another digest.
@@ -43,7 +45,7 @@ class ImageJudge:
         self.source, self.batch = source, batch
         self.digest = _digest(project / source, source, revision)
         self._place = str(project / source) if (project / source).is_dir() else source
-        self._options = {"trust_remote_code": False} | ({} if self.digest else {"revision": revision})
+        self._options: dict[str, Any] = {"trust_remote_code": False} | ({} if self.digest else {"revision": revision})
         self.processor = self._open(AutoImageProcessor)
         model = self._open(AutoModel, use_safetensors=True, dtype=torch.float32).eval().requires_grad_(False)
         self.model = model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -61,7 +63,7 @@ class ImageJudge:
         except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             reason = (str(error).strip() or "no reason given").splitlines()[0][:200]
             raise UserError(
-                f"judge {self.source!r}: cannot be opened by {kind.__name__} ({reason}); check its name and files"
+                f"judge {self.source!r}: cannot be opened by {kind.__name__} ({reason}); check name and files"
             ) from error
         finally:
             transformers_logging.set_verbosity(level)

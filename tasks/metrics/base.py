@@ -1,7 +1,7 @@
 """What every metric is shown and what it owes: `measure(evidence) -> {name: Score}`.
 
-A score never stands alone: beside it are an interval, a floor (what the untuned base reaches) and a ceiling (what real photos
-reach), because the bare number depends on the judge and says nothing by itself.
+A score never stands alone: beside it are an interval, a floor (what the untuned base reaches) and a ceiling
+(what real photos reach), because the bare number depends on the judge and says nothing by itself.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,9 @@
-"""CLIP-I: as DINO, with CLIP's image tower. Coarser: it sees kind, colours and scene, and much less the individual.
+"""CLIP-I: likeness to the photos under CLIP's image tower.
 
-Source: Gal et al. 2023, arXiv:2208.01618; Ruiz et al. 2023, arXiv:2208.12242, 4.1. Floor and ceiling as for DINO.
+Coarser than DINO: it sees kind, colours and scene, and much less the individual.
+
+Source: Gal et al. 2023, arXiv:2208.01618; Ruiz et al. 2023, arXiv:2208.12242, 4.1. Floor and ceiling as for
+DINO.
 """
 
 from tasks.metrics import _fidelity, base

@@ -1,7 +1,10 @@
-"""CLIP-T: does the picture show what the prompt asks for? Mean cosine of picture and prompt, identifier taken out.
+"""CLIP-T: does the picture show what the prompt asks for?
 
-Source: Ruiz et al. 2023, arXiv:2208.12242, 4.1. Differs: floor is what the training photos themselves score on the prompts (a
-model that only repeats its photos gets that much), ceiling what the untuned base gets for the same prompts and seeds.
+Mean cosine of picture and prompt, identifier taken out.
+
+Source: Ruiz et al. 2023, arXiv:2208.12242, 4.1. Differs: floor is what the training photos themselves score
+on the prompts (a model that only repeats its photos gets that much), ceiling what the untuned base gets for
+the same prompts and seeds.
 """
 
 import numpy as np

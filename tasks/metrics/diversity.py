@@ -1,9 +1,12 @@
-"""DIV: do pictures of one prompt differ from one another? Mean of 1 - DINO cosine over the pairs within a prompt.
+"""DIV: do pictures of one prompt differ from one another?
 
-Source of the idea: Ruiz et al. 2023, arXiv:2208.12242, 4.3. Differs: they use LPIPS, whose network is no part of any package we
-depend on; ours is a distance of content and not of pixels, and its numbers do not compare with theirs. A model that draws one
-picture over and over has 0. `class_div` is the same for the class without the subject: it falls when the subject takes over
-the class. The base's figure stands beside each.
+Mean of 1 - DINO cosine over the pairs within a prompt.
+
+Source of the idea: Ruiz et al. 2023, arXiv:2208.12242, 4.3. Differs: they use LPIPS, whose network is no
+part of any package we depend on; ours is a distance of content and not of pixels, and its numbers do not
+compare with theirs. A model that draws one picture over and over has 0. `class_div` is the same for the
+class without the subject: it falls when the subject takes over the class. The base's figure stands beside
+each.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
 """What tuning did to the class: PRES (has "a dog" become this dog?) and drift (has "a dog" changed at all?).
 
-PRES: mean DINO cosine between the tuned model's class pictures and the photos, lower is better. Source: Ruiz et al. 2023,
-arXiv:2208.12242, 4.3. The base's figure beside it is what innocent class pictures score. drift: 1 - DINO cosine between tuned and
-base picture of the same prompt and seed, 0 = untouched; as in PEFT's image-gen comparison. `drift_other_seed` is how far two of the
-base's own class pictures lie apart: at that value the tuned model draws pictures unrelated to the base's.
+PRES: mean DINO cosine between the tuned model's class pictures and the photos, lower is better. Source:
+Ruiz et al. 2023, arXiv:2208.12242, 4.3. The base's figure beside it is what innocent class pictures score.
+drift: 1 - DINO cosine between tuned and base picture of the same prompt and seed, 0 = untouched; as in
+PEFT's image-gen comparison. `drift_other_seed` is how far two of the base's own class pictures lie apart:
+at that value the tuned model draws pictures unrelated to the base's.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from tasks.metrics import base
 
 def measure(evidence: base.Evidence) -> dict[str, base.Score]:
     """`pres` and `drift`."""
-    fix = "give sample.class_seeds at least two entries"
+    fix = "raise sample.num_class_images"
     base.need(len(evidence.photos), 1, "pres", "photos", "see segment/segment.json for why none was left")
     base.need(len(evidence.class_tuned), 2, "pres", "class pictures of the tuned model", fix)
     base.need(len(evidence.class_base), 2, "drift", "class pictures of the base", fix)

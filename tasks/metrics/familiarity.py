@@ -1,10 +1,12 @@
-"""Does the base model know the kind of picture that the photos are? A toy base that is shown real photos does not.
+"""Does the base model know the kind of picture that the photos are? A toy base that is shown real photos
+does not.
 
-Asks both judges how near a photo lies to what the base draws for the class (its class pictures and its answers to the prompts),
-and takes as yardstick how near each of the base's own pictures lies to the rest of them. `familiarity` is the photos' mean cosine,
-`familiarity_base` the yardstick, `familiarity_gap` the distance in standard deviations of the base's own pictures, of the judge
-that sees the greater gap. Beyond `FOREIGN` the photos are not of the base's world: fine-tuning can carry over a colour or a shape,
-no more, and the report says so. The rule knows no model by name; Differs: it is ours, no paper's.
+Asks both judges how near a photo lies to what the base draws for the class (its class pictures and its
+answers to the prompts), and takes as yardstick how near each of the base's own pictures lies to the rest of
+them. `familiarity` is the photos' mean cosine, `familiarity_base` the yardstick, `familiarity_gap` the
+distance in standard deviations of the base's own pictures, of the judge that sees the greater gap. Beyond
+`FOREIGN` the photos are not of the base's world: fine-tuning can carry over a colour or a shape, no more,
+and the report says so. The rule knows no model by name; Differs: it is ours, no paper's.
 """
 
 import numpy as np
@@ -31,7 +33,7 @@ def measure(evidence: base.Evidence) -> dict[str, base.Score]:
 
 
 def _gap(judge: ImageJudge, photos: list[np.ndarray], own: list[np.ndarray]) -> tuple[float, float, float]:
-    """Photos' nearness to the base's pictures, theirs to one another, and the gap between in standard deviations."""
+    """Photos' nearness to the base's pictures, theirs to one another, the gap in standard deviations."""
     rows = judge.embed(own)
     among = (base.cosines(rows, rows).sum(1) - 1) / (len(rows) - 1)
     near = base.cosines(judge.embed(photos), rows).mean()

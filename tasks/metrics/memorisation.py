@@ -1,9 +1,11 @@
 """Did the model learn the subject or copy the photos? The nearest training crop of every sample.
 
-Two measures, both with the crop and its mirror image: cosine of DINO features, and PSNR at 64 px, which is high only where the
-picture is the photo nearly pixel by pixel. A sample counts as a copy when it is nearer to a photo than any two photos are to one
-another *and* than any picture of the base is to a photo, by both measures at once: neither can have been copied.
-Source of the idea: Carlini et al. 2023, arXiv:2301.13188. Differs: the threshold comes from the subject's own photos.
+Two measures, both with the crop and its mirror image: cosine of DINO features, and PSNR at 64 px, which is
+high only where the picture is the photo nearly pixel by pixel. A sample counts as a copy when it is nearer
+to a photo than any two photos are to one another *and* than any picture of the base is to a photo, by both
+measures at once: neither can have been copied.
+Source of the idea: Carlini et al. 2023, arXiv:2301.13188. Differs: the threshold comes from the subject's
+own photos.
 """
 
 import numpy as np
@@ -15,7 +17,7 @@ SIDE_PX = 64
 
 
 def measure(evidence: base.Evidence) -> dict[str, base.Score]:
-    """`memorisation`: mean cosine with the nearest photo; its `max`, the greatest `psnr`, the number of `copies`."""
+    """`memorisation`: mean cosine with the nearest photo; `max`, greatest `psnr`, number of `copies`."""
     base.need(
         len(evidence.photos), 1, "memorisation", "photos", "see segment/segment.json for why none was left"
     )
@@ -39,7 +41,7 @@ def measure(evidence: base.Evidence) -> dict[str, base.Score]:
 def _nearest(
     evidence: base.Evidence, pictures: list[np.ndarray], photos: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Greatest cosine and greatest PSNR in dB of each picture over the photos and their mirror images. [n], [n]"""
+    """Greatest cosine and PSNR in dB of each picture over the photos and their mirror images. [n], [n]"""
     if not pictures or not photos:
         return np.zeros(0), np.zeros(0)
     both_ways = photos + [np.ascontiguousarray(photo[:, ::-1]) for photo in photos]

@@ -10,7 +10,8 @@ KEYS = ("file", "kind", "prompt", "seed")
 
 
 def read(sample: Path) -> list[dict[str, Any]]:
-    """The entries: file (relative to `sample`), kind (subject, base, class_tuned, class_base), prompt, seed, scene, verdict.
+    """The entries: file (relative to `sample`), kind (subject, base, class_tuned, class_base), prompt,
+    seed, scene, verdict.
 
     Raises:
         UserError: the file is damaged or an entry lacks a key.

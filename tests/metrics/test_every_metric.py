@@ -1,4 +1,4 @@
-"""What every metric owes: scores for ordinary evidence, a refusal for too little, the same numbers each time."""
+"""What every metric owes: scores for ordinary evidence, a refusal for too little, equal numbers each time."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Do the scores mean what they say? On pictures whose likeness is known, with a judge that sees mean colours and nothing else."""
+"""Do the scores mean what they say? On pictures of known likeness, by a judge that sees only mean colours."""
 
 from collections.abc import Sequence
 from dataclasses import replace

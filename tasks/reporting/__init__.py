@@ -1,0 +1,1 @@
+"""Pages for people: templates, charts and the words that go with the numbers."""
