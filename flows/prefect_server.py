@@ -37,6 +37,8 @@ def main() -> None:
 
     def watch() -> None:
         sys.stdin.buffer.read()
+        if not server.started:
+            os._exit(0)  # nothing has been promised yet, and starting may take long on a busy machine
         server.should_exit = True
 
     threading.Thread(target=watch, daemon=True).start()

@@ -2,10 +2,11 @@
 
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from flows.store.pipeline import Stage
 from flows.workspace import Workspace
-from tasks.shared import manifest, plugins, settings
+from tasks.shared import manifest, params, plugins, settings
 from tasks.shared.errors import UserError
 
 
@@ -32,6 +33,7 @@ def check(workspace: Workspace, stages: list[Stage]) -> None:
     complaints = []
     for stage in stages:
         try:
+            _check_keys(stage)
             module, told = _module(stage), _settings(workspace, stage)
             told.recipe(stage.name)
             _ = told.base
@@ -45,6 +47,18 @@ def check(workspace: Workspace, stages: list[Stage]) -> None:
             complaints.append(str(error))
     if complaints:
         raise UserError("; ".join(dict.fromkeys(complaints)))
+
+
+def _check_keys(stage: Stage) -> None:
+    """DVC notices a missing key only after the work is done."""
+    for path, keys in stage.keys.items():
+        tree = params.read_yaml(path)
+        for key in keys:
+            values: Any = tree
+            for part in key.split("."):
+                if not isinstance(values, dict) or part not in values:
+                    raise UserError(f"{path}: {key}: missing; write the key, with {{}} for an empty section")
+                values = values[part]
 
 
 def _module(stage: Stage) -> ModuleType:

@@ -5,7 +5,7 @@ from rich.console import Console
 from flows import workspace as workspaces
 from flows.store import remote
 
-notes = Console(stderr=True, highlight=False)
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def transfer(verb: str, names: list[str], deadline_s: float, remote_name: str | None) -> None:

@@ -1,7 +1,9 @@
 """run and nightly: say what happens, in words, as it happens."""
 
 import logging
+import os
 import time
+import warnings
 
 from rich.console import Console
 
@@ -13,7 +15,7 @@ from flows.store.staleness import Forecast, Verdict
 from flows.workspace import Workspace
 from tasks.shared.errors import UserError
 
-notes = Console(stderr=True, highlight=False)
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def run(names: list[str], stale: bool) -> int:
@@ -107,9 +109,13 @@ def _raise_errors(failed: list[tuple[str, str]], of: int) -> None:
 
 
 def _log_to_stderr() -> None:
-    """What the stages say, as plain lines."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("    %(message)s"))
+    """What the stages say, as plain lines, without the hints that libraries give to programmers."""
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logger = logging.getLogger("tasks")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("    %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)

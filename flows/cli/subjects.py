@@ -11,8 +11,8 @@ from rich.table import Table
 from flows import workspace as workspaces
 from tasks.shared.errors import UserError
 
-console = Console()
-notes = Console(stderr=True, highlight=False)
+console = Console(soft_wrap=True)
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def add(sources: list[Path], name: str | None, consent: Path | None, identity: dict[str, Any]) -> None:

