@@ -51,3 +51,11 @@ def softened(pixels: Tensor, rng: np.random.Generator, share: float = 0.4) -> Te
     chosen = torch.from_numpy(rng.random(len(pixels)) < share)[:, None, None, None]
     noise = torch.from_numpy(rng.standard_normal(pixels.shape, dtype=np.float32))
     return (torch.where(chosen, soft, pixels) + float(rng.uniform(0, 0.03)) * noise).clamp(0, 1)
+
+
+def some_patches(count: int, patches: int, share: float, rng: np.random.Generator) -> Tensor:
+    """Numbers of the tokens that a ViT is to see of each picture: the class token, 0, and a random `share` of the
+    patches, others for each picture. [count 1+k]
+    """
+    order = torch.from_numpy(rng.random((count, patches)).argsort(1)[:, : round(share * patches)])
+    return torch.cat([torch.zeros(count, 1, dtype=torch.long), order + 1], 1)

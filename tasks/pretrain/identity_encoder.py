@@ -5,9 +5,9 @@ that evaluation treats both alike. Trained on individuals that no other part of 
 several renders of one individual in different settings are each other's positives, other individuals of the
 same class fill the batch as near negatives.
 
-Source: Khosla et al. 2020, arXiv:2004.11362, eq. 2 (supervised contrastive). Differs: linear heads on the
-same token name class, colours, pattern and decal while training and are thrown away; without them the first
-thousand steps learn only the dominant colour.
+Source: Khosla et al. 2020, arXiv:2004.11362, eq. 2 (supervised contrastive). Differs: for part of the run
+some patches are hidden (Li et al. 2023, arXiv:2212.00794); linear heads on the same token name class,
+colours, pattern and decal while training and are thrown away.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Params(params.Params):
     """Size of the judge and of its training."""
 
     hidden_size: int = Field(default=192, description="width of the ViT and of the embedding")
-    layers: int = Field(default=5, description="transformer blocks")
+    layers: int = Field(default=4, description="transformer blocks")
     patch_px: int = Field(default=16, description="side of a patch")
     size_px: int = Field(default=128, description="side of the picture")
     watched: int = Field(
@@ -57,7 +57,9 @@ class Params(params.Params):
     head_weight: float = Field(
         default=0.3, description="weight of the attribute heads beside the contrastive term"
     )
-    steps: int = Field(default=700, description="optimizer steps")
+    seen: float = Field(default=0.6, description="part of the patches seen in the first part of the run")
+    seen_until: float = Field(default=0.6, description="part of the run after which all patches are seen")
+    steps: int = Field(default=500, description="optimizer steps")
     learning_rate: float = Field(default=1e-3, description="AdamW: embeddings, norms, heads")
     matrix_rate: float = Field(default=3e-3, description="Muon: matrices of the blocks")
     seed: int = Field(default=0, description="of weights and batches")
@@ -100,9 +102,24 @@ def build(options: Params) -> ViTModel:
     )
 
 
+def class_token(judge: ViTModel, pixels: Tensor, kept: Tensor | None = None) -> Tensor:
+    """The CLS token of `last_hidden_state` of pictures of which only some patches are seen.
+
+    Args:
+        pixels: 0..1. [b 3 h w]
+        kept: as `augmentation.some_patches` gives them; None: all. [b k]
+    """
+    hidden = judge.embeddings(pixels * 2 - 1)
+    if kept is not None:
+        hidden = hidden.gather(1, kept[..., None].expand(-1, -1, hidden.shape[-1]))
+    for layer in judge.layers:
+        hidden = layer(hidden, None)
+    return judge.layernorm(hidden[:, 0])
+
+
 def embed(judge: ViTModel, pixels: Tensor) -> Tensor:
     """Unit-length CLS tokens. pixels 0..1 [b 3 h w] -> [b hidden]"""
-    return F.normalize(judge(pixels * 2 - 1).last_hidden_state[:, 0].float(), dim=-1)
+    return F.normalize(class_token(judge, pixels), dim=-1)
 
 
 def contrast(embeddings: Tensor, owners: Tensor, temperature: float) -> Tensor:
@@ -134,12 +151,16 @@ class Student(nn.Module):
         self.shape = nn.Linear(options.hidden_size, 4)  # the class-specific proportions, 0..1
 
     def losses(
-        self, pixels: Tensor, owners: Tensor, facts: dict[str, Tensor], options: Params
+        self, pixels: Tensor, kept: Tensor | None, owners: Tensor, facts: dict[str, Tensor], options: Params
     ) -> dict[str, Tensor]:
-        """The weighted terms of one batch. pixels 0..1 [b 3 h w], owners [b], facts by attribute [b] and
-        `shape` [b 4]
+        """The weighted terms of one batch.
+
+        Args:
+            pixels, kept: as `class_token` takes them.
+            owners: number of each picture's individual. [b]
+            facts: right answers by attribute [b], and `shape` [b 4].
         """
-        token = self.judge(pixels * 2 - 1).last_hidden_state[:, 0]
+        token = class_token(self.judge, pixels, kept)
         named = sum(F.cross_entropy(head(token), facts[name]) for name, head in self.heads.items()) / len(
             self.heads
         )
@@ -292,13 +313,17 @@ def train(data: Path, out: Path, work: Path, options: Params, stop_at: int | Non
     people = Individuals.of(split)
     trained = len(people.identities) - options.watched
     student = Student(options)
-    fewest = 4
+    patches = (options.size_px // options.patch_px) ** 2
+    fewest = 4  # pictures of an individual to be watched
     watched = [n for n in range(trained, len(people.identities)) if len(people.pictures[n]) >= fewest]
     gallery = np.stack([people.pictures[n][:fewest] for n in watched])
 
     def losses(step: int) -> dict[str, Tensor]:
         rng = checkpoints.draws(options.seed, step)
-        return student.losses(*draw_batch(split, people, trained, rng, options), options)
+        pixels, owners, facts = draw_batch(split, people, trained, rng, options)
+        seen = options.seen if step < options.seen_until * options.steps else 1.0
+        kept = augmentation.some_patches(len(pixels), patches, seen, rng)
+        return student.losses(pixels, kept, owners, facts, options)
 
     def watch() -> dict[str, float]:
         return figures(

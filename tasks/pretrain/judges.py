@@ -267,10 +267,7 @@ def train(
         pixels = augmentation.softened(augmentation.relit(pixels, rng), rng)
         kept = None
         if step < options.seen_until * options.steps:
-            order = torch.from_numpy(
-                rng.random((options.batch, patches)).argsort(1)[:, : round(options.seen * patches)]
-            )
-            kept = torch.cat([torch.zeros(options.batch, 1, dtype=torch.long), order + 1], 1)
+            kept = augmentation.some_patches(options.batch, patches, options.seen, rng)
         true = statements.truth(list(said), [statements.shown(scene) for scene in scenes])
         terms = student.losses(
             pixels, kept, embed_texts(student.judge, words, list(texts)), true, right_answers(scenes)
