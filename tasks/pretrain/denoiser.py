@@ -1,0 +1,291 @@
+"""The miniature's text encoder and denoiser, trained together on encoded renders.
+
+v-prediction under the schedule that ships with the model: `scheduler_config.json` is read, not repeated. The subject counts more than
+its surroundings, one caption in ten is empty (for guidance), some carry a word nobody knows (so that a user's odd word does no harm),
+and what ships is the moving average of the weights.
+
+    python -m tasks.pretrain.denoiser --data data/toyworld --vae data/miniature/vae --out data/miniature --work <checkpoints>
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, SchedulerMixin
+from diffusers.models.attention_processor import AttnProcessor
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+from tasks.pretrain import checkpoints, flags, loop, miniature
+from tasks.pretrain import tokenizer as tokenizers
+from tasks.pretrain.latents import Latents, write
+from tasks.pretrain.parallel import Replicas
+from tasks.pretrain.renders import Renders
+from tasks.shared import params
+from tasks.toyworld.captions import full_vocabulary
+
+
+class Params(params.Params):
+    """Size of the text encoder and denoiser and of their training."""
+
+    channels: tuple[int, ...] = Field(
+        default=(64, 128, 192), description="width of each level; every next one halves the side"
+    )
+    text_width: int = Field(default=192, description="hidden size of the text encoder")
+    text_layers: int = Field(default=3, description="transformer layers of the text encoder")
+    model_max_length: int = Field(default=32, description="tokens of a prompt, start and end included")
+    max_train_steps: int = Field(default=8000, description="optimizer steps")
+    train_batch_size: int = Field(default=32, description="pictures a step")
+    replicas: int = Field(default=2, description="threads that share a step, a half of the pictures each")
+    learning_rate: float = Field(default=1e-3, description="peak, of AdamW")
+    warmup_steps: int = Field(default=200, description="steps of linear rise")
+    decay_from_step: int = Field(
+        default=3600, description="from here to the end the rate falls linearly to nothing"
+    )
+    weight_decay: float = Field(
+        default=0.01, description="of matrices and kernels, times the learning rate each step"
+    )
+    max_grad_norm: float = Field(default=1.0, description="longest gradient")
+    captions: int = Field(default=8, description="different captions a picture that training draws among")
+    empty_share: float = Field(default=0.1, description="captions replaced by the empty one")
+    unknown_share: float = Field(default=0.1, description="captions that get a random unknown word or mark")
+    snr_gamma: float = Field(
+        default=5.0, description="min-SNR: signal-to-noise ratio above which errors count no more"
+    )
+    least_weight: float = Field(
+        default=0.2, description="smallest weight of an error, for pure noise, where min-SNR's is 0"
+    )
+    subject_weight: float = Field(default=2.0, description="a latent that an object covers counts 1 + this")
+    ema_decay: float = Field(default=0.999, description="of the moving average of the weights, per step")
+    checkpoint_every: int = Field(default=250, description="steps")
+    seed: int = Field(default=0, description="of weights, batches, timesteps and noise")
+
+
+class Model(nn.Module):
+    """Text encoder and denoiser as one thing to train."""
+
+    def __init__(self, options: Params, tokenizer: CLIPTokenizer, latent_channels: int, size: int):
+        super().__init__()
+        torch.manual_seed(options.seed)
+        self.text_encoder = miniature.make_text_encoder(tokenizer, options.text_width, options.text_layers)
+        self.denoiser = miniature.make_denoiser(options.channels, latent_channels, size, options.text_width)
+        self.denoiser.set_attn_processor(AttnProcessor())  # the fused one is slower at these sizes
+
+    def forward(self, noisy_latents: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        """Prediction of the target. [b c h w], [b], [b l] -> [b c h w]"""
+        return self.denoiser(noisy_latents, timesteps, self.text_encoder(tokens).last_hidden_state).sample
+
+
+def velocity(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
+    """What a v-predicting model predicts: sqrt(a) noise - sqrt(1 - a) latents. Source: arXiv:2202.00512, appendix D.
+
+    Args:
+        signal: a, the share of the picture's variance that is left. [b]
+    """
+    signal = signal[:, None, None, None]
+    return signal.sqrt() * noise - (1 - signal).sqrt() * latents
+
+
+def error_weights(signal: Tensor, gamma: float, least: float) -> Tensor:
+    """Weight of the squared v-error at each noise level: min(SNR, gamma) / (SNR + 1), at least `least`. [b] -> [b]
+
+    Source: Hang et al. 2023, arXiv:2303.09556, section 3.4. Differs: the floor, since at zero terminal SNR the first step of
+    sampling would otherwise never be trained.
+    """
+    ratio = signal / (1 - signal)
+    return (ratio.clamp(max=gamma) / (ratio + 1)).clamp(min=least)
+
+
+def spread_timesteps(rng: np.random.Generator, count: int, steps: int) -> Tensor:
+    """Uniform timesteps, one from each `count`-th of the range, in random order: less luck per batch. int64 [count]"""
+    places = (rng.permutation(count) + rng.random()) / count
+    return torch.from_numpy((places * steps).astype(np.int64))
+
+
+def with_unknown_word(
+    tokens: np.ndarray, spoken: np.ndarray, start: int, end: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A caption with a stranger in it: one to six letters or marks somewhere between its words.
+
+    Args:
+        tokens: start, caption, end, padding with `end`. int [l]
+        spoken: what strangers are made of, the tokens of letters, digits and marks.
+    """
+    words = tokens[(tokens != start) & (tokens != end)]
+    place = rng.integers(len(words) + 1)
+    stranger = rng.choice(spoken, rng.integers(1, 7))
+    sentence = np.concatenate([[start], words[:place], stranger, words[place:]])[: len(tokens) - 1]
+    return np.concatenate([sentence, np.full(len(tokens) - len(sentence), end)])
+
+
+class Captions:
+    """Captions as training sees them: now and then empty, now and then with an unknown word."""
+
+    def __init__(self, tokenizer: CLIPTokenizer, options: Params):
+        vocab = tokenizer.get_vocab()
+        signs = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+        self.spoken = np.array([vocab[sign + tail] for sign in signs for tail in ("", "</w>")])
+        self.known = {vocab[word + "</w>"] for word in full_vocabulary() if word + "</w>" in vocab}
+        self.spoken = self.spoken[~np.isin(self.spoken, list(self.known))]
+        self.start, self.end, self.options = tokenizer.bos_token_id, tokenizer.eos_token_id, options
+
+    def draw(self, tokens: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """int64 [b l] -> [b l]"""
+        tokens = tokens.copy()
+        for row, fate in enumerate(rng.random(len(tokens))):
+            if fate < self.options.empty_share:
+                tokens[row, 1:] = self.end
+            elif fate < self.options.empty_share + self.options.unknown_share:
+                tokens[row] = with_unknown_word(tokens[row], self.spoken, self.start, self.end, rng)
+        return torch.from_numpy(tokens)
+
+
+def loss_terms(
+    model: nn.Module,
+    batch: tuple[Tensor, Tensor, np.ndarray],
+    captions: Captions,
+    scheduler: SchedulerMixin,
+    rng: np.random.Generator,
+    options: Params,
+) -> dict[str, Tensor]:
+    """The weighted squared error of one batch, as `Latents.batch` returns it, under timesteps and noise from `rng`."""
+    latents, subjects, tokens = batch
+    timesteps = spread_timesteps(rng, len(latents), scheduler.config.num_train_timesteps)
+    noise = torch.randn(latents.shape, generator=checkpoints.torch_draws(rng))
+    noisy_latents = scheduler.add_noise(latents, noise, timesteps)
+    signal = scheduler.alphas_cumprod[timesteps]
+    predicted = model(noisy_latents, timesteps, captions.draw(tokens, rng))
+    target = velocity(latents, noise, signal) if scheduler.config.prediction_type == "v_prediction" else noise
+    where = 1 + options.subject_weight * subjects
+    weight = (
+        error_weights(signal, options.snr_gamma, options.least_weight)[:, None, None, None]
+        * where
+        / where.mean()
+    )
+    return {"error": (weight * (predicted - target).square()).mean()}
+
+
+def make_optimizers(replicas: Replicas, options: Params) -> list[list[torch.optim.Optimizer]]:
+    """AdamW for each thread's shard; embeddings and vectors are not decayed, so unspoken words keep their first values."""
+    tables = {id(m.weight) for m in replicas.modules[0].modules() if isinstance(m, nn.Embedding)}
+    made: list[list[torch.optim.Optimizer]] = []
+    for shard in replicas.shards():
+        still = [p for p in shard if p.ndim == 1 or id(p) in tables]
+        decayed = [p for p in shard if p.ndim > 1 and id(p) not in tables]
+        groups = [
+            {"params": decayed, "weight_decay": options.weight_decay},
+            {"params": still, "weight_decay": 0.0},
+        ]
+        made.append([torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99), fused=True)])
+    return made
+
+
+def rate(step: int, options: Params) -> float:
+    """Factor on the learning rate at `step`: linear rise, plateau, linear fall."""
+    left = (options.max_train_steps - step) / (options.max_train_steps - options.decay_from_step)
+    return min(1.0, (step + 1) / options.warmup_steps, left)
+
+
+class Average:
+    """The moving average of a model's weights, updated by all threads."""
+
+    def __init__(self, replicas: Replicas, decay: float):
+        self.model = copy.deepcopy(replicas.modules[0]).requires_grad_(False)
+        self.replicas, self.decay = replicas, decay
+        pairs = list(zip(self.model.parameters(), replicas.modules[0].parameters(), strict=True))
+        self.parts = [pairs[number :: len(replicas)] for number in range(len(replicas))]
+
+    def update(self, step: int) -> None:
+        """Move towards the weights after `step` steps; faster at first, while they mean little."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+
+        def move(number: int, _: nn.Module) -> None:
+            averages, weights = zip(*self.parts[number], strict=True)
+            with torch.no_grad():
+                torch._foreach_lerp_(list(averages), [w.detach() for w in weights], share)
+
+        self.replicas.each(move)
+
+
+def train(
+    data: Latents, tokenizer: CLIPTokenizer, work: Path, options: Params, stop_at: int | None = None
+) -> Model:
+    """Train, going on from the checkpoint in `work` if there is one; returns the averaged model.
+
+    Args:
+        stop_at: return after this step with the checkpoint written (tests interrupt a run with it).
+    """
+    _, channels, size, _ = data.latents.shape
+    model = Model(options, tokenizer, channels, size)
+    replicas = Replicas(model, options.replicas)
+    average = Average(replicas, options.ema_decay)
+    scheduler, captions = miniature.make_scheduler(), Captions(tokenizer, options)
+    share = options.train_batch_size // options.replicas
+
+    def losses(step: int, replica: int, module: nn.Module) -> dict[str, Tensor]:
+        indices = checkpoints.indices_of_step(len(data), options.train_batch_size, step, options.seed)
+        rng = checkpoints.draws(options.seed, step, replica)
+        batch = data.batch(indices[replica * share : (replica + 1) * share], rng)
+        return loss_terms(module, batch, captions, scheduler, rng, options)
+
+    loop.run(
+        replicas,
+        make_optimizers(replicas, options),
+        losses,
+        rate=lambda step: rate(step, options),
+        steps=options.max_train_steps,
+        images_per_step=options.train_batch_size,
+        checkpoint_every=options.checkpoint_every,
+        keep={"model": model, "average": average.model},
+        work=work,
+        max_grad_norm=options.max_grad_norm,
+        after_step=average.update,
+        stop_at=stop_at,
+    )
+    return average.model.eval()
+
+
+def run(data: Path, vae: Path, out: Path, work: Path, options: Params, stop_at: int | None = None) -> None:
+    """Encode `data/train` once (kept in `work/latents`), train, write the whole pipeline to `out`.
+
+    Args:
+        vae: the trained autoencoder's folder.
+    """
+    autoencoder = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32)
+    tokenizer = tokenizers.build(full_vocabulary(), options.model_max_length)
+    if not (work / "latents" / "manifest.json").exists():
+        write(
+            Renders(data / "train"),
+            autoencoder,
+            tokenizer,
+            work / "latents",
+            captions=options.captions,
+            seed=options.seed,
+            threads=options.replicas,
+        )
+    model = train(Latents(work / "latents"), tokenizer, work, options, stop_at)
+    miniature.assemble(
+        out, autoencoder, tokenizer, model.text_encoder, model.denoiser, miniature.make_scheduler()
+    )
+
+
+def main() -> None:
+    """Command line of this file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("data", "vae", "out", "work"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--stop_at", type=int, help="leave after this step; the same command goes on later")
+    flags.add(parser, Params)
+    given = parser.parse_args()
+    run(given.data, given.vae, given.out, given.work, flags.read(given, Params), given.stop_at)
+
+
+if __name__ == "__main__":
+    main()
