@@ -82,7 +82,8 @@ def run(photos: Path, out: Path, settings: Settings) -> None:
             raise UserError(f"{photos}: {_nothing_left(crops)}; set segment.without_subject to whole_frame")
         images.save(folder / "contact_sheet.png", contact_sheet.sheet(rows))
         _write(folder, crops)
-        facts = {"params": options.model_dump(), "segmenter": options.segmenter["name"]}
+        facts: dict[str, Any] = {"params": options.model_dump()}
+        facts["segmenter"] = {"name": options.segmenter["name"]} | segmenter.identity
         facts["inputs"] = {
             "photos": {path.name: manifest.digest(path) for path in paths},
             "ingest": made["recipe"],

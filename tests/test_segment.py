@@ -210,14 +210,17 @@ def test_sam_of_random_weights_gives_valid_crops(tmp_path: Path):
     torch = pytest.importorskip("torch")
     from tasks.segmenters import _sam_checkpoint
 
+    encoder = {"img_size": 64, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 2}
+    windows = {"out_chans": 16, "use_rel_pos": True, "window_size": 2, "global_attn_indexes": [1]}
+    transformer = {"depth": 1, "mlp_dim": 16, "num_heads": 2}
+    heads = {"num_multimask_outputs": 3, "iou_head_depth": 2, "iou_head_hidden_dim": 16}
     config = {
-        "image_encoder": {"img_size": 64, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 2,
-                          "out_chans": 16, "use_rel_pos": True, "window_size": 2, "global_attn_indexes": [1]},
+        "image_encoder": encoder | windows,
         "prompt_encoder": {"mask_in_chans": 4},
-        "mask_decoder": {"num_multimask_outputs": 3, "iou_head_depth": 2, "iou_head_hidden_dim": 16,
-                         "transformer": {"depth": 1, "mlp_dim": 16, "num_heads": 2}},
-        "pixel_mean": _sam_checkpoint.IMAGENET_MEAN, "pixel_std": _sam_checkpoint.IMAGENET_STD,
-    }  # fmt: skip
+        "mask_decoder": heads | {"transformer": transformer},
+        "pixel_mean": _sam_checkpoint.IMAGENET_MEAN,
+        "pixel_std": _sam_checkpoint.IMAGENET_STD,
+    }
     with torch.random.fork_rng():
         torch.manual_seed(0)
         _sam_checkpoint.save(_sam_checkpoint.build(config), config, tmp_path / "weights" / "sam")
@@ -231,5 +234,8 @@ def test_sam_of_random_weights_gives_valid_crops(tmp_path: Path):
     first = contents(tmp_path / "segment")
     segmented(photos, tmp_path / "segment", segmenter=choice, size_px=32)
     assert contents(tmp_path / "segment") == first  # equal bytes
+    made = manifest.read(tmp_path / "segment", "segment")["segmenter"]
+    weights = tmp_path / "weights" / "sam" / "model.safetensors"
+    assert made == {"name": "sam", "checkpoint": manifest.digest(weights)}
     with pytest.raises(UserError, match="no such SAM checkpoint"):
         segmented(photos, tmp_path / "segment", segmenter=choice | {"checkpoint": "weights/none"})

@@ -64,7 +64,7 @@ def open(checkpoint: Path) -> Sam:
     Raises:
         UserError: there is no such checkpoint, it is a pickle, or its tensors are not those of a Sam.
     """
-    file = checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
+    file = weights_file(checkpoint)
     if file.suffix in (".pth", ".pt", ".bin", ".ckpt"):
         raise UserError(f"{file}: pickled weights can run code when opened; convert once with `{CONVERT}`")
     if not file.is_file():
@@ -86,6 +86,11 @@ def open(checkpoint: Path) -> Sam:
         first = str(error).strip().splitlines()[0]
         raise UserError(f"{file}: its tensors do not make a Sam ({type(error).__name__}: {first})") from error
     return sam.float().eval().requires_grad_(False)
+
+
+def weights_file(checkpoint: Path) -> Path:
+    """Where the tensors of a checkpoint lie; it need not exist."""
+    return checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
 
 
 def save(sam: Sam, config: dict[str, Any], folder: Path, dtype: torch.dtype = torch.float16) -> None:

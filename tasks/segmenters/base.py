@@ -53,6 +53,7 @@ class Segmenter:
             UserError: a checkpoint is missing or of the wrong kind.
         """
         self.params = params
+        self.identity: dict[str, str] = {}  # digests of what was loaded, for the manifest
 
     def segment(self, image: np.ndarray) -> Mask:
         """Find the subject.

@@ -24,7 +24,7 @@ from segment_anything import SamPredictor
 from torch import Tensor
 
 from tasks.segmenters import _sam_checkpoint, base
-from tasks.shared import params
+from tasks.shared import manifest, params
 from tasks.shared.errors import UserError
 
 Point = tuple[float, float]
@@ -62,7 +62,9 @@ class Segmenter(base.Segmenter):
 
     def __init__(self, params: Params, project: Path = Path()):
         super().__init__(params, project)
-        self.predictor = SamPredictor(_sam_checkpoint.open(project / params.checkpoint).to(params.device))
+        checkpoint = project / params.checkpoint
+        self.predictor = SamPredictor(_sam_checkpoint.open(checkpoint).to(params.device))
+        self.identity = {"checkpoint": manifest.digest(_sam_checkpoint.weights_file(checkpoint))}
 
     @torch.inference_mode()
     def find(self, image: np.ndarray) -> base.Mask:
