@@ -13,9 +13,8 @@ from tasks.photos import colour
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-MOST_SCANS = (
-    100  # of a progressive JPEG: encoders write about 10, a bomb thousands, each over the whole picture
-)
+MOST_SCANS = 100
+"""Of a progressive JPEG: encoders write about 10, a bomb thousands, each over the whole picture."""
 OTHERS = {
     b"%PDF": "a PDF; export the picture in it as JPEG or PNG",
     b"PK\x03\x04": "an archive inside the source; ingest it by itself",
@@ -63,9 +62,7 @@ def decode(data: bytes, limits: Limits) -> Picture:
         raise
     except MemoryError as error:
         raise Unreadable("too large for this machine's memory") from error
-    except (
-        Exception
-    ) as error:  # Pillow's decoders raise a dozen types on damaged files, and none is ours to mend
+    except Exception as error:  # Pillow raises a dozen types on damaged files, and none is ours to mend
         if "truncated" in str(error).lower():
             raise Unreadable("cut short: the file ends before the picture does; copy it again") from error
         raise Unreadable(f"damaged and cannot be decoded ({_plain(error)}); copy it again") from error
@@ -77,9 +74,8 @@ def _decode(data: bytes, limits: Limits) -> Picture:
     _check_size(width, height, limits)
     warnings = _about_frames(image)
     scale = min(1.0, limits.max_side_px / max(width, height))
-    image.draft(
-        None, (round(width * scale), round(height * scale))
-    )  # JPEG: decode at 1/2, 1/4 or 1/8 where that suffices
+    # a JPEG is decoded at 1/2, 1/4 or 1/8 where that suffices
+    image.draft(None, (round(width * scale), round(height * scale)))
     image.load()
     if scale == 1:
         _check_size(*image.size, limits)  # a GIF's first frame may be larger than the header said
@@ -99,9 +95,8 @@ def _open(data: bytes) -> Image.Image:
     formats = list(FORMATS)
     if data[4:8] == b"ftyp":
         _admit_heif(data[8:12], formats)
-    if (
-        data[:2] == b"\xff\xd8" and data.count(b"\xff\xda") > MOST_SCANS
-    ):  # the marker cannot occur within coded pixels
+    scans = data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 0  # never occurs within coded pixels
+    if scans > MOST_SCANS:
         raise Unreadable(
             f"a JPEG of more than {MOST_SCANS} scans, as made to exhaust a decoder; save it anew"
         )

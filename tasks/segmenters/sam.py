@@ -60,6 +60,8 @@ class Params(params.Params):
 class Segmenter(base.Segmenter):
     """A loaded SAM."""
 
+    params: Params
+
     def __init__(self, params: Params, project: Path = Path()):
         super().__init__(params, project)
         checkpoint = project / params.checkpoint
