@@ -27,7 +27,7 @@ from tasks.shared.errors import Transient
 
 log = logging.getLogger(__name__)
 
-RETRY_DELAYS_S = [5, 30]
+RETRY_DELAYS_S = [5.0, 30.0]
 """Before the second and third attempt at a stage, after a failure that may pass by itself."""
 
 Tell = Callable[[str, Outcome | Verdict], None]

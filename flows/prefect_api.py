@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from flows.workspace import Workspace
@@ -43,12 +44,9 @@ def connection(workspace: Workspace) -> Iterator[Callable[[], str]]:
         UserError: the API does not answer.
     """
     set_environment(workspace)
-    if url := os.environ.get("PREFECT_API_URL"):
-        yield lambda: _answering(
-            url, f"PREFECT_API_URL={url}: does not answer; start that server, or unset it"
-        )
-    elif url := running(workspace):
-        yield lambda: url
+    url = os.environ.get("PREFECT_API_URL") or running(workspace)
+    if url:
+        yield partial(_answering, url)
     else:
         with _own_server(workspace) as wait:
             yield wait
@@ -139,7 +137,7 @@ def _drain() -> None:
         worker.drain_all(timeout=15)
 
 
-def _answering(url: str, otherwise: str) -> str:
+def _answering(url: str) -> str:
     if not healthy(url):
-        raise UserError(otherwise)
+        raise UserError(f"PREFECT_API_URL={url}: does not answer; start that server, or unset it")
     return url

@@ -12,6 +12,8 @@ from flows import workspace as workspaces
 from tasks.shared.errors import UserError
 
 console = Console(soft_wrap=True)
+if not console.is_terminal:
+    console.width = 200  # for scripts: a line per row
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -47,6 +49,7 @@ def status(names: list[str]) -> None:
         return
     timings = Timings(workspace)
     table = Table("subject", "stage", "why", "about", box=None, pad_edge=False, header_style="bold")
+    table.columns[2].overflow = "fold"
     for forecast in forecasts:
         if forecast.error:
             table.add_row(forecast.name, "", f"[red]{forecast.error}[/red]", "")

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.store import pipeline, repository, versions
+from flows.store import pipeline, reasons, repository, versions
 from flows.store.pipeline import Stage
 from flows.workspace import SubjectFolder, Workspace
 from tasks.shared.errors import UserError
-
-NEVER_RUN = "never run"
 
 
 @dataclass(frozen=True)
@@ -152,16 +150,16 @@ def verdicts(
                 inputs.append(f"{entry.removeprefix('changed ')} changed")
                 continue
             outputs += [
-                f"{_short(path)} {change}" for path, change in _changes(entry, "changed outs").items()
+                f"{Path(path).name} {change}" for path, change in _changes(entry, "changed outs").items()
             ]
             for path, change in _changes(entry, "changed deps").items():
                 maker = makers.get(Path(path))
                 if Path(path) in restored:
                     continue
                 if maker is None or maker.fresh:
-                    inputs += _reasons(path, change)
-        if any(reason.endswith(f" {NEVER_RUN}") for reason in inputs):
-            inputs = [NEVER_RUN]
+                    inputs += reasons.of(stage, path, change)
+        if reasons.NEVER_RUN in inputs:
+            inputs = [reasons.NEVER_RUN]
         after = tuple(
             dict.fromkeys(
                 maker.stage.name
@@ -171,19 +169,6 @@ def verdicts(
         )
         found.append(Verdict(stage, tuple(inputs), tuple(outputs), after))
     return found
-
-
-def _reasons(path: str, change: Any) -> list[str]:
-    if isinstance(change, dict):  # a params file: {key: change}
-        return [f"{_short(path)}: {key} {what}" for key, what in change.items()]
-    if change == "new" and path.endswith(".yaml"):
-        return [f"{_short(path)} {NEVER_RUN}"]  # no value of it in dvc.lock
-    return [f"{_short(path)} {change}"]
-
-
-def _short(path: str) -> str:
-    name = Path(path).name
-    return Path(path).parent.name if name == "images" else name
 
 
 def _changes(entry: Any, key: str) -> dict[str, Any]:

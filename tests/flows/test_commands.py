@@ -66,7 +66,7 @@ def test_a_first_run_a_second_run_and_what_status_says(rex: SubjectFolder, dream
     assert second.out == first.out
     (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("seed: 5", "seed: 55"))
     shown = dreamline(root, "status", "rex").out
-    assert "params.yaml: sample.seed modified" in shown
+    assert "params.yaml: sample.seed 5 -> 55" in shown
     assert "after sample" in shown
     assert "3 stages to run, about" in shown
     assert dreamline(root, "report", "rex").out.strip() == str(rex.report)

@@ -168,11 +168,12 @@ def test_what_was_restored_is_what_was_made(rex):
 
 
 def test_reasons_name_file_key_and_stage(rex):
+    seed = YAML().load(rex.workspace.params_file)["sample"]["seed"]
     params("sample.seed")(rex)
     (rex.folder / "report" / "result.json").unlink()
     forecast = staleness.forecasts(rex.workspace, ["rex"])[0]
     assert {v.stage.name: v.why for v in forecast.to_run} == {
-        "sample": "params.yaml: sample.seed modified",
+        "sample": f"params.yaml: sample.seed {seed} -> {seed + 1}",
         "evaluate": "after sample",
         "report": "after sample, evaluate",
     }

@@ -1,0 +1,88 @@
+"""The real stages on a tiny random base: DVC tracks exactly what they read, and both callers give the same bytes."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+from skimage import data
+
+from flows import adding, execution, stages
+from flows.store import staleness, versions
+from flows.workspace import SubjectFolder, write_subject
+from tasks.shared import subject
+
+from .conftest import PLAN, REPO, new_workspace
+
+SMALL = {
+    "segment": {"segmenter": {"name": "whole_frame"}, "size_px": 32},
+    "class_prior": {"num_class_images": 2, "num_inference_steps": 2, "batch_size": 2},
+    "fine_tune": {"max_train_steps": 2, "train_batch_size": 2, "validation_steps": 0, "checkpoint_steps": 0},
+    "sample": {"num_inference_steps": 2},
+    "evaluate": {"resamples": 100},
+}
+
+
+@pytest.fixture(scope="module")
+def rex(
+    tmp_path_factory: pytest.TempPathFactory, tiny_base: Callable[[str], Path], tiny_judges: Path
+) -> SubjectFolder:
+    """A subject of the repository's own params, small, its stages run one by one."""
+    folder = tmp_path_factory.mktemp("real")
+    workspace = new_workspace(folder / "project", package="tasks")
+    shutil.copytree(tiny_base("sd15"), workspace.root / "data" / "base")
+    shutil.copytree(tiny_judges, workspace.root / "data" / "judges")
+    yaml = YAML()
+    tree = yaml.load(REPO / "params.yaml")
+    tree["base"] = {"model": "data/base", "revision": "unpinned", "dtype": "float32"}
+    for section, values in SMALL.items():
+        assert set(values) <= set(tree[section]), section
+        tree[section].update(values)
+    yaml.dump(tree, workspace.params_file)
+    for number, picture in enumerate((data.chelsea(), data.coffee(), data.astronaut())):
+        Image.fromarray(picture[:256, :256]).save(folder / f"{number}.jpg")
+    return adding.add(workspace, sorted(folder.glob("*.jpg")), name="rex", **{"class": "dog"}).subject
+
+
+def test_dvc_tracks_exactly_the_sections_that_a_stage_reads(rex: SubjectFolder):
+    plan = staleness.plan(rex)
+    assert [stage.name for stage in plan] == PLAN
+    stages.check(rex.workspace, plan)
+    for stage in plan:
+        told = stages._settings(rex.workspace, stage)
+        stages._module(stage).run(**stage.paths, settings=told)
+        versions.commit(rex.workspace, stage)
+        assert set(stage.keys[rex.workspace.params_file]) == told.read, stage.name
+        overridable = {dotted.split(".")[0] for dotted in told.read} & set(subject.OVERRIDES)
+        if stage.subject_file:
+            assert overridable <= set(stage.keys[stage.subject_file]), stage.name
+    assert {outcome.action for outcome in execution.bring_up_to_date(rex)} == {"fresh"}
+
+
+@pytest.mark.parametrize("stage", ["fine_tune", "sample"])
+def test_dvc_repro_gives_the_same_bytes_as_the_flow(rex: SubjectFolder, stage: str):
+    folder = rex.folder / stage
+    before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    command = [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", f"{rex.dvc_file}:{stage}"]
+    done = subprocess.run(command, cwd=rex.workspace.root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    after = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert [path for path in after if after[path] != before.get(path)] == []
+    assert before.keys() == after.keys()
+    assert staleness.forecasts(rex.workspace, ["rex"])[0].fresh
+
+
+def test_a_changed_prompt_reruns_sample_evaluate_and_report_and_nothing_else(rex: SubjectFolder):
+    prompts = ["a {subject} on the beach", "a {subject} in red"]
+    write_subject(rex.subject_file, {"sample": {"prompts": prompts}})
+    outcomes = execution.bring_up_to_date(rex)
+    assert [outcome.stage for outcome in outcomes if outcome.action == "ran"] == [
+        "sample",
+        "evaluate",
+        "report",
+    ]
+    assert rex.report.exists()
