@@ -1,10 +1,11 @@
-"""The stage sample's batched drawing against a loop of stock pipeline calls: same base, prompts, seeds and pictures.
+"""The stage sample's batches against a loop of stock pipeline calls: same base, prompts, seeds and pictures.
 
     python -m bench.sampling                 # the project's base
     python -m bench.sampling --model FOLDER --prompts 10 --seeds 2 --rounds 5
 
-Two loops to beat: one call for each prompt with all its seeds, and one call for each picture, as most scripts have it.
-The three take turns in one process and the median round counts, so that other load on the machine hits all alike.
+Two loops to beat: one call for each prompt with all its seeds, and one call for each picture, as most scripts
+have it. The three take turns in one process and the median round counts, so that other load hits all alike;
+where the machine is busy, read the CPU seconds.
 """
 
 import argparse
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="diffusers folder; default: base.model of params.yaml")
     parser.add_argument("--prompts", type=int, default=10, help="how many of sample.prompts")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--steps", type=int, help="default: sample.num_inference_steps")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     args = parser.parse_args()
@@ -85,6 +87,7 @@ def main() -> None:
     project = settings.load(settings.find_project(Path.cwd()) / "params.yaml")
     base = settings.Base(model=str(args.model), revision="unpinned") if args.model else project.base
     options, backbone = project.section(Params, "sample"), open_base(base)
+    options = options.model_copy(update={"num_inference_steps": args.steps or options.num_inference_steps})
     prompts = [text.replace("{subject}", "sks dog").replace("{class}", "dog") for text in options.prompts][
         : args.prompts
     ]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.backbones.base import Backbone, SampleOptions, open_base
-from tasks.guards import consent
+from tasks.guards import consent, output
+from tasks.guards.base import Context, Picture
 from tasks.methods.base import Material, Pictures
 from tasks.shared import cli, images, plugins, prompts
 from tasks.shared import manifest as manifests
@@ -73,7 +74,10 @@ def run(segment: Path, prior: Path, out: Path, settings: Settings) -> None:
     method.observe(backbone, material)
     training = Run(method, backbone, options, checkpoints)
     on_the_way = checkpoints.folder / "validation"
-    curve = training.train(_painter(backbone, looks, options, on_the_way))
+    context = Context(
+        subject, out.parent, "train", {"stage": "fine_tune", "method": subject.method, "base": facts["base"]}
+    )
+    curve = training.train(_painter(backbone, looks, options, on_the_way, context))
     with staged(out) as folder:
         provenance = {key: facts[key] for key in ("method", "base", "phrase", "class", "params_digest")}
         method.save(backbone, folder, provenance)
@@ -86,17 +90,18 @@ def run(segment: Path, prior: Path, out: Path, settings: Settings) -> None:
 
 
 def _painter(
-    backbone: Backbone, looks: list[str], options: Params, folder: Path
+    backbone: Backbone, looks: list[str], options: Params, folder: Path, context: Context
 ) -> Callable[[int], None] | None:
-    """Draws the validation prompts side by side, always from the same noise."""
+    """Draws the validation prompts side by side, always from the same noise, and hands the sheet to the gate."""
     if not looks:
         return None
     sampling = SampleOptions(num_inference_steps=options.validation_inference_steps)
     seeds = [options.seed + SAMPLE_SEED_OFFSET] * len(looks)
 
     def paint(step: int) -> None:
-        images.save(
-            folder / f"step_{step:04d}.png", images.grid([list(backbone.sample(looks, seeds, sampling))])
+        sheet = images.grid([list(backbone.sample(looks, seeds, sampling))])
+        output.release(
+            [Picture(sheet, " | ".join(looks), seeds[0], folder / f"step_{step:04d}.png")], context
         )
 
     return paint

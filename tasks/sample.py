@@ -31,6 +31,19 @@ log = logging.getLogger(__name__)
 SEED_OFFSET = 1_000_000
 """Added to every seed: noise that training drew from must not flatter the samples."""
 
+PROMPTS = (
+    "a {subject} on the beach",
+    "a {subject} in the snow",
+    "a {subject} in the forest",
+    "a {subject} in the desert",
+    "a {subject} in the city at night",
+    "a {subject} in the kitchen",
+    "a {subject} on the red carpet",
+    "a {subject} on the moon",
+    "a {subject} on a meadow seen from the side",
+    "a cartoon drawing of a {subject}",
+)
+
 Item = TypeVar("Item")
 
 
@@ -45,7 +58,7 @@ class Params(SampleOptions):
     """What is drawn of the subject."""
 
     prompts: Annotated[tuple[str, ...], AfterValidator(_distinct)] = Field(
-        default=("a {subject} on the beach", "a {subject} in the snow"),
+        default=PROMPTS,
         min_length=1,
         max_length=200,
         description="templates; {subject}: identifier and class word, {class}: class word",
@@ -121,7 +134,7 @@ def run(fine_tune: Path, out: Path, settings: Settings) -> None:
                 backbone, shots, options, Context(subject, out.parent, facts=facts), folder, tuned=True
             )
         entries.sort(key=lambda entry: (KINDS.index(entry["kind"]), entry["file"]))
-        images.save(folder / "grid.png", _grid(folder, entries, len(options.seeds)), facts)
+        _release_grid(folder, entries, len(options.seeds), Context(subject, out.parent, facts=facts))
         (folder / "samples.json").write_text(
             json.dumps(entries, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
@@ -245,30 +258,25 @@ def cut(prompt: str, backbone: Backbone) -> list[str]:
     return [f"the text encoder reads {room - 1} tokens; it does not see {unseen!r} at the end of {prompt!r}"]
 
 
-def _grid(folder: Path, entries: Sequence[Mapping[str, Any]], columns: int) -> np.ndarray:
-    """A row for each prompt: the tuned model's pictures, then the base's; grey where one was refused."""
-    sides = {
-        kind: [entry["file"] for entry in entries if entry["kind"] == kind] for kind in ("subject", "base")
-    }
+def _release_grid(folder: Path, entries: Sequence[Mapping[str, Any]], columns: int, context: Context) -> None:
+    """grid.png: a row for each prompt, the tuned model's pictures, then the base's; grey where one was refused."""
+    sides = [[entry for entry in entries if entry["kind"] == kind] for kind in ("subject", "base")]
     written = {
-        file: images.read(folder / file)
-        for files in sides.values()
-        for file in files
-        if (folder / file).exists()
+        entry["file"]: images.read(folder / entry["file"])
+        for entries in sides
+        for entry in entries
+        if entry["verdict"] != "refused"
     }
     if not written:
-        raise UserError("sample: the gate refused every picture of the subject; see sample.prompts")
-    refused = np.full_like(next(iter(written.values())), 127)
-    return images.grid(
-        [
-            [
-                written.get(file, refused)
-                for files in sides.values()
-                for file in files[start : start + columns]
-            ]
-            for start in range(0, len(sides["subject"]), columns)
-        ]
-    )
+        reasons = "; ".join(sides[0][0]["reasons"])
+        raise UserError(f"sample.prompts: the gate refused every picture of the subject ({reasons})")
+    grey = np.full_like(next(iter(written.values())), 127)
+    rows = [
+        [written.get(entry["file"], grey) for entries in sides for entry in entries[start : start + columns]]
+        for start in range(0, len(sides[0]), columns)
+    ]
+    shown = dict.fromkeys(entry["prompt"] for entry in sides[0] if entry["file"] in written)
+    output.release([Picture(images.grid(rows), " | ".join(shown), None, folder / "grid.png")], context)
 
 
 def _short(identity: Mapping[str, str]) -> str:

@@ -217,6 +217,17 @@ def test_a_classless_picture_is_replaced_and_kept_if_nothing_better_comes(
     assert "picture 4 is kept" in caplog.text
 
 
+def test_a_real_clip_judge_is_part_of_the_key(project: Project, tiny_judges: Path, drawn: list) -> None:
+    project.run(judge=str(tiny_judges / "clip"), num_class_images=4)
+    content = manifest.verify(project.out, "class_prior")
+    digest = manifest.digest(tiny_judges / "clip" / "model.safetensors")
+    assert content["key"]["judge"]["revision"] == digest
+    assert content["judge_knows_class"] in (True, False)  # it is random
+    drawn.clear()
+    project.run(num_class_images=4)
+    assert len(drawn) == 1
+
+
 def test_a_judge_that_does_not_know_the_class_turns_nothing_down(
     project: Project, monkeypatch, caplog, drawn
 ) -> None:

@@ -153,6 +153,7 @@ def test_layout_and_provenance(studio: Studio) -> None:
     for text in ("samples.json", "manifest.json"):
         assert str(studio.folder) not in (studio.out / text).read_text()
     grid = images.read(studio.out / "grid.png")
+    assert images.provenance(studio.out / "grid.png")["method"] == "dreambooth"
     assert grid.shape == (3 * 32 + 2 * 2, 4 * 32 + 3 * 2, 3)
     assert np.array_equal(grid[34:66, 34:66], images.read(studio.out / "subject/p01_s01.png"))
     assert np.array_equal(grid[34:66, 102:134], images.read(studio.out / "base/p01_s01.png"))

@@ -23,7 +23,7 @@ class Picture:
 
     pixels: np.ndarray  # [h w 3] uint8 sRGB, or floating in [0, 1] as a decoder gives it
     prompt: str
-    seed: int
+    seed: int | None  # None: a sheet of pictures with several seeds
     path: Path  # the PNG to write
 
 
