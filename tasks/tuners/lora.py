@@ -34,8 +34,8 @@ class Params(params.Params):
     """Size and place of the update."""
 
     rank: int = Field(default=8, ge=1, le=1024, description="inner dimension of the update")
-    alpha: float | None = Field(
-        default=None, gt=0, description="update counts alpha / rank; null: alpha = rank"
+    alpha: int | None = Field(
+        default=None, ge=1, description="update counts alpha / rank; null: alpha = rank"
     )
     convolutions: bool = Field(default=False, description="adapt convolutions and feed-forward layers too")
     text_encoder: bool = Field(default=False, description="adapt the attention of the text encoders too")

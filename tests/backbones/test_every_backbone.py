@@ -25,7 +25,9 @@ def backbone(folder):
 
 
 def test_the_kinds_cover_every_option(tiny_base):
-    classes = {type(open_base(Base(model=str(tiny_base(k)), revision="unpinned"), "cpu")).__module__ for k in KINDS}
+    classes = {
+        type(open_base(Base(model=str(tiny_base(k)), revision="unpinned"), "cpu")).__module__ for k in KINDS
+    }
     assert classes == {f"tasks.backbones.{name}" for name in plugins.names("backbones")}
 
 
@@ -60,7 +62,9 @@ def test_a_picture_depends_on_its_own_prompt_and_seed_only(backbone):
 
 def test_each_distinct_prompt_is_encoded_once(backbone, monkeypatch):
     seen, plain = [], backbone.encode_prompts
-    monkeypatch.setattr(backbone, "encode_prompts", lambda texts, *rest: seen.extend(texts) or plain(texts, *rest))
+    monkeypatch.setattr(
+        backbone, "encode_prompts", lambda texts, *rest: seen.extend(texts) or plain(texts, *rest)
+    )
     backbone.sample(["a dog"] * 5, list(range(5)), SampleOptions(num_inference_steps=1), batch=2)
     assert seen.count("a dog") == 1
 
@@ -68,8 +72,15 @@ def test_each_distinct_prompt_is_encoded_once(backbone, monkeypatch):
 def test_every_sample_option_changes_the_picture(backbone):
     plain = SampleOptions(num_inference_steps=4, guidance_scale=3.0, size_px=32)
     first = backbone.sample(["a dog"], [0], plain)
-    for change in ({"num_inference_steps": 3}, {"guidance_scale": 9.0}, {"guidance_scale": 1.0}, {"scheduler": "ddim"}):
-        assert not np.array_equal(backbone.sample(["a dog"], [0], plain.model_copy(update=change)), first), change
+    for change in (
+        {"num_inference_steps": 3},
+        {"guidance_scale": 9.0},
+        {"guidance_scale": 1.0},
+        {"scheduler": "ddim"},
+    ):
+        assert not np.array_equal(backbone.sample(["a dog"], [0], plain.model_copy(update=change)), first), (
+            change
+        )
     assert backbone.sample(["a dog"], [0], plain.model_copy(update={"size_px": 16})).shape == (1, 16, 16, 3)
     coarse = backbone.sample(["a dog"], [0], plain.model_copy(update={"dtype": "bfloat16"}))
     assert 0 < np.abs(coarse.astype(int) - first).max() < 40
@@ -79,12 +90,16 @@ def test_latents_are_the_posteriors_in_the_denoisers_units(backbone):
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     posterior = backbone.vae.encode(pixels).latent_dist
     moments = backbone.encode_moments(pixels)
-    assert torch.allclose(moments.mean, posterior.mean * 0.18215) and torch.allclose(moments.std, posterior.std * 0.18215)
+    assert torch.allclose(moments.mean, posterior.mean * 0.18215) and torch.allclose(
+        moments.std, posterior.std * 0.18215
+    )
     assert torch.equal(backbone.encode_images(pixels), moments.mean)
     drawn = backbone.encode_images(pixels, torch.Generator().manual_seed(1))
     noise = torch.randn(drawn.shape, generator=torch.Generator().manual_seed(1))
     assert torch.allclose(drawn, (posterior.mean + posterior.std * noise) * 0.18215, atol=1e-6)
-    assert torch.allclose(backbone.decode(moments.mean), backbone.vae.decode(posterior.mean).sample, atol=1e-5)
+    assert torch.allclose(
+        backbone.decode(moments.mean), backbone.vae.decode(posterior.mean).sample, atol=1e-5
+    )
 
 
 def test_conditioning_rows_can_be_taken_and_joined(backbone):

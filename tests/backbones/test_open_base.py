@@ -66,7 +66,11 @@ def test_what_cannot_be_opened_says_why(copy, tmp_path):
     index = copy / "model_index.json"
     known = json.loads(index.read_text())
     index.write_text(json.dumps({**known, "_class_name": "FluxPipeline"}))
-    refused("FluxPipeline; supported: StableDiffusionPipeline, StableDiffusionXLPipeline", model=str(copy), revision="unpinned")
+    refused(
+        "FluxPipeline; supported: StableDiffusionPipeline, StableDiffusionXLPipeline",
+        model=str(copy),
+        revision="unpinned",
+    )
     index.write_text("{")
     refused("model_index.json", model=str(copy), revision="unpinned")
     index.write_text(json.dumps(known))
