@@ -74,6 +74,7 @@ def run(
             curve=charts.loss_curve(_json(fine_tune / "curve.json", [], optional=True)),
             validation=show.validation(fine_tune),
             gate=_gate(samples.read(sample)),
+            warnings=[str(text) for stage in STAGES for text in manifests[stage].get("warnings", [])],
             quality=words.quality(quality),
             base_name=_name(identity),
             facts=_facts(subject, identity, manifests, fine_tune),

@@ -9,6 +9,8 @@ from markupsafe import Markup, escape
 Point = tuple[float, float]
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 16, 46
+NO_TERMS = ("step", "loss", "learning_rate", "grad_norm")
+MOST_TERMS = 4  # as many as the style sheet has colours for
 MOST_POINTS = 400  # more than the eye, or a page's size, has use for
 
 
@@ -21,6 +23,8 @@ def loss_curve(rows: Sequence[Mapping[str, float]], terms: Sequence[str] = ("ins
     Returns:
         Empty where there is nothing finite to draw.
     """
+    names = dict.fromkeys(name for row in rows for name in row)
+    terms = [name for name in names if name not in NO_TERMS and not name.startswith("held_")][:MOST_TERMS]
     series = {term: points for term in terms if (points := _series(rows, term))}
     series = series or ({"loss": points} if (points := _series(rows, "loss")) else {})
     if not series:
@@ -41,14 +45,19 @@ def loss_curve(rows: Sequence[Mapping[str, float]], terms: Sequence[str] = ("ins
     for index, (term, points) in enumerate(series.items()):
         parts.append(_line([place(*point) for point in _thinned(points)], f"series-{index} faint"))
         parts.append(_line([place(*point) for point in _thinned(smoothed(points))], f"series-{index}"))
+        for point in _thinned(_series(rows, f"held_{term}")):
+            x, y = place(*point)
+            parts.append(
+                Markup('<circle class="series-{} dot" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(index, x, y)
+            )
         parts.append(
             Markup('<rect class="series-{} key" x="{}" y="{}" width="14" height="4" rx="2"/>').format(
-                index, WIDTH - RIGHT - 130, TOP + 8 + 18 * index
+                index, WIDTH - RIGHT - 150, TOP + 8 + 18 * index
             )
         )
         parts.append(
-            Markup('<text class="label" x="{}" y="{}">{} loss</text>').format(
-                WIDTH - RIGHT - 108, TOP + 14 + 18 * index, term
+            Markup('<text class="label" x="{}" y="{}">{}</text>').format(
+                WIDTH - RIGHT - 128, TOP + 14 + 18 * index, term if term == "loss" else f"{term} loss"
             )
         )
     ends = ", ".join(

@@ -28,6 +28,19 @@ def test_the_curve_falls_where_the_loss_falls_and_outliers_do_not_flatten_it():
     assert heights[100] - heights[0] > 50
 
 
+def test_a_methods_own_terms_are_drawn_by_their_names_and_held_out_values_as_dots():
+    rows = [
+        {"step": step, "loss": 1.0, "<style>": 0.5, "learning_rate": 1e-3, "grad_norm": 9.0}
+        for step in (1, 2)
+    ]
+    rows[1]["held_<style>"] = 0.4
+    chart = ElementTree.fromstring(charts.loss_curve(rows))
+    words = " ".join(chart.itertext())
+    assert "<style> loss" in words
+    assert "grad_norm" not in words
+    assert len(chart.findall("circle")) == 1
+
+
 @pytest.mark.parametrize("rows", [[], [{"step": 1}], [{"step": 1, "loss": math.nan}], [{"loss": 3.0}]])
 def test_nothing_to_draw_is_nothing(rows):
     assert charts.loss_curve(rows) == ""
