@@ -1,0 +1,97 @@
+"""A small convolutional network that names class, setting and body colour of a render: the bench's own eye.
+
+It shares nothing with the models it judges: other architecture, other pictures (the judge-only identities), other seed. It is
+trained anew by the bench in a few minutes, and what it reaches on true renders stands beside every score it gives.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tasks.pretrain.renders import Renders, to_pixels
+from tasks.shared import progress
+from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS
+
+ANSWERS: dict[str, list[str]] = {"class": list(CLASSES), "setting": list(SETTINGS), "colour": list(COLOURS)}
+WIDTHS, BATCH, LEARNING_RATE, SEED = (32, 64, 128, 192), 32, 3e-3, 7
+
+
+class AttributeJudge(nn.Module):
+    """Four strided stages, a mean over what is left, one linear head for each question."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        for inside, outside in zip((3, *WIDTHS[:-1]), WIDTHS, strict=True):
+            stages += [nn.Conv2d(inside, outside, 4 if inside == 3 else 3, stride=2, padding=1)]
+            stages += [nn.BatchNorm2d(outside), nn.ReLU()]
+            stages += [nn.Conv2d(outside, outside, 3, padding=1), nn.BatchNorm2d(outside), nn.ReLU()]
+        self.trunk = nn.Sequential(*stages)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(2 * WIDTHS[-1], len(known)) for name, known in ANSWERS.items()}
+        )
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Logits for each question. [b 3 s s] in [-1, 1] -> {question: [b answers]}"""
+        features = self.trunk(pixels)
+        pooled = torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
+        return {name: head(pooled) for name, head in self.heads.items()}
+
+
+def truth(scene: dict[str, Any]) -> dict[str, int]:
+    """Right answers for a one-object scene; -100 (no loss, no score) for the colour of a sketch, which has none."""
+    one = scene["objects"][0]
+    colour = -100 if scene["style"] == "sketch" else ANSWERS["colour"].index(one["colour"])
+    return {
+        "class": ANSWERS["class"].index(one["class"]),
+        "setting": ANSWERS["setting"].index(scene["setting"]),
+        "colour": colour,
+    }
+
+
+def train(renders: Renders, epochs: int = 8) -> AttributeJudge:
+    """Fit the judge on one-object renders."""
+    chosen = np.array([n for n, scene in enumerate(renders.scenes) if len(scene["objects"]) == 1])
+    answers = _stacked([truth(renders.scenes[n]) for n in chosen])
+    torch.manual_seed(SEED)
+    judge, rng = AttributeJudge().to(memory_format=torch.channels_last), np.random.default_rng(SEED)
+    steps = epochs * (len(chosen) // BATCH)
+    optimizer = torch.optim.AdamW(judge.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    order = np.concatenate(
+        [rng.permutation(len(chosen))[: len(chosen) // BATCH * BATCH] for _ in range(epochs)]
+    )
+    for rows in progress.each(order.reshape(steps, BATCH), "training the bench's judge, steps", steps):
+        pixels = renders.pixels(chosen[np.sort(rows)]).to(memory_format=torch.channels_last)
+        logits = judge(pixels * float(rng.uniform(0.8, 1.1)))
+        losses = [functional.cross_entropy(logits[name], answers[name][np.sort(rows)]) for name in ANSWERS]
+        optimizer.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+        schedule.step()
+    return judge.eval()
+
+
+@torch.no_grad()
+def right(judge: AttributeJudge, pictures: np.ndarray, asked: Sequence[dict[str, int]]) -> dict[str, float]:
+    """Share of pictures in which the judge sees what was asked; a question that was not asked does not count.
+
+    Args:
+        pictures: [n s s 3] uint8
+        asked: index of the right answer by question; -100 where it was not asked.
+    """
+    logits = [judge(to_pixels(pictures[start : start + 64])) for start in range(0, len(pictures), 64)]
+    answers, shares = _stacked(asked), {}
+    for name in ANSWERS:
+        seen = torch.cat([part[name] for part in logits]).argmax(dim=1)
+        counts = answers[name] >= 0
+        shares[name] = round(float((seen == answers[name])[counts].float().mean()), 4)
+    return shares
+
+
+def _stacked(asked: Sequence[dict[str, int]]) -> dict[str, Tensor]:
+    return {name: torch.tensor([answer[name] for answer in asked]) for name in ANSWERS}

@@ -1,0 +1,128 @@
+"""What the shipped models can do, on renders and identities that none of them has seen: data/miniature/quality.json.
+
+    python -m bench.miniature [--photos FOLDER_OF_FOLDERS_OF_PHOTOS]
+
+Renders held-out pictures if they are not there, trains the bench's own judge (bench/attribute_judge.py), draws 1,000 prompts
+with the shipped defaults, and gathers what the judges and the segmenter recorded about themselves when they were trained.
+Nothing is tuned on these pictures. `t2i_colour_accuracy` is a share of what the judge reaches on true renders.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench import attribute_judge
+from tasks.backbones.base import SampleOptions, open_base
+from tasks.class_prior import Params as PriorParams
+from tasks.pretrain import vae
+from tasks.pretrain.renders import Renders
+from tasks.shared import folders, images, settings
+from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
+from tasks.toyworld.dataset import write_dataset
+
+PROMPTS, SEED, BATCH = 1000, 11, 20
+ALREADY = (  # what the trainings of judges and segmenter measured, from their own quality.json
+    "judge_class_accuracy", "judge_setting_accuracy", "judge_colour_accuracy", "caption_retrieval_top1", "identity_auc",
+    "identity_top1", "segmenter_miou",
+)  # fmt: skip
+
+
+def asked_for(count: int) -> tuple[list[str], list[dict[str, int]]]:
+    """Prompts in which class, setting and (in half of them) colour are drawn evenly, and their right answers."""
+    rng, prompts, answers = np.random.default_rng(SEED), [], []
+    for number in range(count):
+        cls, setting = CLASSES[number % len(CLASSES)], SETTINGS[number // len(CLASSES) % len(SETTINGS)]
+        colour = COLOURS[int(rng.integers(len(COLOURS)))] if rng.random() < 0.5 else ""
+        thing = f"{colour} {cls}".strip()
+        article = "an" if thing[0] in "aeiou" else "a"
+        prompts.append(f"a photo of {article} {thing} {setting_phrase(setting)}")
+        known = attribute_judge.ANSWERS
+        answers.append(
+            {
+                "class": known["class"].index(cls),
+                "setting": known["setting"].index(setting),
+                "colour": known["colour"].index(colour) if colour else -100,
+            }
+        )
+    return prompts, answers
+
+
+def drawing(project: Path, data: Path, sheet: Path) -> dict[str, float]:
+    """Are the asked class, setting and colour drawn? With the class prior's shipped sampler."""
+    told = settings.load(project / "params.yaml")
+    backbone, shipped = open_base(told.base), told.section(PriorParams, "class_prior")
+    options = SampleOptions.model_validate(
+        {name: getattr(shipped, name) for name in SampleOptions.model_fields}
+    )
+    prompts, answers = asked_for(PROMPTS)
+    began = time.monotonic()
+    pictures = np.concatenate(
+        [
+            backbone.sample(prompts[start : start + BATCH], list(range(start, start + BATCH)), options, BATCH)
+            for start in range(0, PROMPTS, BATCH)
+        ]
+    )
+    seconds = (time.monotonic() - began) / PROMPTS
+    # a stride that visits every class and setting
+    images.save(sheet, images.grid([list(pictures[row * 125 : row * 125 + 64 : 8]) for row in range(8)]))
+    heldout = Renders(data / "heldout")
+    judge = attribute_judge.train(Renders(data / "judge"))
+    single = [n for n, scene in enumerate(heldout.scenes) if len(scene["objects"]) == 1]
+    true = attribute_judge.right(
+        judge, heldout.images[single], [attribute_judge.truth(heldout.scenes[n]) for n in single]
+    )
+    drawn = attribute_judge.right(judge, pictures, answers)
+    return {
+        "t2i_class_accuracy": drawn["class"],
+        "t2i_setting_accuracy": drawn["setting"],
+        "t2i_colour_accuracy": round(drawn["colour"] / true["colour"], 4),
+        **{f"bench_judge_{name}_accuracy": share for name, share in true.items()},
+        "seconds_per_picture": round(seconds, 3),
+    }
+
+
+def rebuilding(project: Path, data: Path, photos: Path | None) -> dict[str, float]:
+    """PSNR of the autoencoder, dB."""
+    from diffusers import AutoencoderKL
+
+    model = AutoencoderKL.from_pretrained(
+        project / "data" / "miniature" / "vae", torch_dtype=torch.float32
+    ).eval()
+    measured = vae.measure(model, Renders(data / "heldout"), count=1000)
+    figures = {"vae_psnr_db": measured["psnr_db"], "vae_psnr_subject_db": measured["subject_psnr_db"]}
+    if photos:
+        figures["vae_psnr_photos_db"] = vae.measure_photos(model, photos)["photo_psnr_db"]
+    return figures
+
+
+def recorded(project: Path) -> dict[str, float]:
+    """What judges and segmenter say of themselves."""
+    found: dict[str, float] = {}
+    for path in sorted((project / "data").glob("*/*/quality.json")):
+        found |= json.loads(path.read_text())
+    return {name: found[name] for name in ALREADY if name in found}
+
+
+def main() -> None:
+    """Measure and write quality.json."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--photos", type=Path, help="real photos, a folder for each subject; read only")
+    given, project = parser.parse_args(), settings.find_project(Path.cwd())
+    data, out = project / "data" / "toyworld", project / "data" / "miniature"
+    for name, count, seed in (("heldout", 1500, 3), ("judge", 8000, 2)):
+        write_dataset(data / name, count=count, seed=seed, split="judge")
+    quality = recorded(project) | rebuilding(project, data, given.photos)
+    quality |= drawing(project, data, project / "docs" / "miniature_samples.png")
+    with folders.staged_file(out / "quality.json") as path:
+        path.write_text(json.dumps(quality, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    print(json.dumps(quality, indent=1, sort_keys=True))
+
+
+if __name__ == "__main__":
+    main()
