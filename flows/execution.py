@@ -12,6 +12,7 @@ from flows.store import remote, staleness, versions
 from flows.store.pipeline import Stage
 from flows.store.staleness import Verdict
 from flows.workspace import SubjectFolder, Workspace
+from tasks.shared import params
 from tasks.shared.errors import UserError
 
 Perform = Callable[[Stage, Callable[[], None]], None]
@@ -42,9 +43,12 @@ def bring_up_to_date(
     """
     workspace = subject.workspace
     with held(subject.lock_file, busy=f"{subject.name}: a run of this subject is going on"):
+        params.read_yaml(workspace.params_file)
         plan = staleness.plan(subject)
         foreseen = staleness.forecast(subject, plan)
-        if foreseen.photos_missing and not _restored(workspace, subject.photos_file):
+        if foreseen.photos == staleness.NOT_CACHED:
+            versions.record(workspace, str(subject.photos_file))
+        elif foreseen.photos and not _restored(workspace, subject.photos_file):
             raise UserError(
                 f"{subject.folder / 'photos'}: missing, and neither cache nor remote holds them; "
                 f"add them again with `dreamline add FOLDER --name {subject.name}`"
@@ -75,6 +79,9 @@ def _one(
     if verdict.fresh:
         return Outcome(stage.name, "fresh")
     started = time.monotonic()
+    if verdict.restorable and verdict.uncached:
+        versions.record(workspace, stage.target)
+        return Outcome(stage.name, "restored", verdict.why, time.monotonic() - started)
     if verdict.restorable and _restored(workspace, stage.target):
         return Outcome(stage.name, "restored", verdict.why, time.monotonic() - started)
     tell(verdict)

@@ -15,7 +15,7 @@ from pathlib import Path
 from flows.workspace import Workspace
 from tasks.shared.errors import UserError
 
-STARTED_WITHIN_S = 90
+STARTED_WITHIN_S = 240
 STOPPED_WITHIN_S = 20
 QUIET = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command line has its own words

@@ -59,14 +59,6 @@ def run(
 
 
 @app.command()
-def demo() -> None:
-    """Personalise the subject that ships with the project, and say where its report is."""
-    from flows.cli import running
-
-    running.demo()
-
-
-@app.command()
 def status(names: Names = None) -> None:
     """What is stale and why, and about how long it would take."""
     from flows.cli import subjects

@@ -57,8 +57,8 @@ def status(names: list[str]) -> None:
         if forecast.fresh:
             table.add_row(forecast.name, "", "up to date", "")
             continue
-        if forecast.photos_missing:
-            table.add_row(forecast.name, "photos", "missing: come from the cache", "")
+        if forecast.photos:
+            table.add_row(forecast.name, "photos", f"{forecast.photos}: nothing to compute", "")
         for verdict in forecast.verdicts:
             if not verdict.fresh:
                 seconds = None if verdict.restorable else timings.about_s(forecast.name, [verdict.stage.name])

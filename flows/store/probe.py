@@ -8,7 +8,7 @@ def main() -> None:
     from dvc.repo import Repo
 
     try:
-        storage = Repo(".").cloud.get_remote_odb()
+        storage = Repo(".").cloud.get_remote_odb(hash_name="md5-dos2unix")  # its path is the remote's own
         storage.fs.exists(storage.fs.join(storage.path, "none"))
         if storage.fs.protocol == "local":
             print(f"{storage.path} (a folder on this machine)")

@@ -10,7 +10,11 @@ from typing import Any
 from flows.store import pipeline, reasons, repository, versions
 from flows.store.pipeline import Stage
 from flows.workspace import SubjectFolder, Workspace
+from tasks.shared import params
 from tasks.shared.errors import UserError
+
+NOT_CACHED = "not in cache"
+"""DVC's word for an output that is as recorded while the cache does not hold it."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,14 @@ class Verdict:
         return bool(self.outputs) and not self.inputs and not self.after
 
     @property
+    def uncached(self) -> bool:
+        """The outputs are what was recorded, only the cache has lost them."""
+        return bool(self.outputs) and all(output.endswith(NOT_CACHED) for output in self.outputs)
+
+    @property
     def why(self) -> str:
+        if self.uncached and self.restorable:
+            return f"{', '.join(self.outputs)}: is recorded again"
         if self.restorable:
             return f"{', '.join(self.outputs)}: comes from the cache"
         return ", ".join(self.inputs) or f"after {', '.join(self.after)}"
@@ -50,13 +61,11 @@ class Forecast:
     name: str
     verdicts: tuple[Verdict, ...] = ()
     error: str | None = None
-    photos_missing: bool = False
+    photos: str | None = None
 
     @property
     def fresh(self) -> bool:
-        return (
-            self.error is None and not self.photos_missing and all(verdict.fresh for verdict in self.verdicts)
-        )
+        return self.error is None and self.photos is None and all(verdict.fresh for verdict in self.verdicts)
 
     @property
     def to_run(self) -> list[Verdict]:
@@ -86,12 +95,13 @@ def forecast(
             f"{folder}: changed since it was accepted; accept it with `dvc add {folder.relative_to(root)}`, "
             f"or undo with `dvc checkout --force {subject.photos_file.relative_to(root)}`"
         )
-    restored = {folder} if photos else set()
-    return Forecast(subject.name, tuple(verdicts(stages, status, restored)), photos_missing=bool(photos))
+    restored = {folder} if photos == "deleted" else set()
+    return Forecast(subject.name, tuple(verdicts(stages, status, restored)), photos=photos)
 
 
 def forecasts(workspace: Workspace, names: Iterable[str]) -> list[Forecast]:
     """What a run of each subject would do; one DVC status for all, a broken one spoils only its own."""
+    params.read_yaml(workspace.params_file)  # says in one line what is wrong with it; DVC needs five
     plans: dict[str, list[Stage]] = {}
     broken: dict[str, Forecast] = {}
     names = list(names)

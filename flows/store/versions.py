@@ -18,8 +18,13 @@ def commit(workspace: Workspace, stage: Stage) -> None:
     """
     for path in stage.makes:
         manifest.read(path, stage.name)
+    record(workspace, stage.target)
+
+
+def record(workspace: Workspace, target: str) -> None:
+    """Take what lies in the workspace into cache and lock file."""
     with repository.calls(workspace) as repo:
-        repo.commit(stage.target, force=True)
+        repo.commit(target, force=True)
 
 
 def add_photos(subject: SubjectFolder) -> None:

@@ -54,9 +54,9 @@ def _fields_at(model: type[BaseModel], path: tuple) -> list[str]:
         field = model.model_fields.get(str(part))
         nested = field.annotation if field else None
         if not (isinstance(nested, type) and issubclass(nested, BaseModel)):
-            return list(model.model_fields)
+            break
         model = nested
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
