@@ -217,6 +217,7 @@ def test_every_batch_has_the_same_size(studio: Studio, monkeypatch: pytest.Monke
         ({"prompts": ["a {class}", "a {class}"]}, "twice"),
         ({"seeds": [1, 1]}, "twice"),
         ({"seeds": [-1]}, "seeds"),
+        ({"size_px": 33}, "multiple of 2"),
         ({"class_prompt": "a {subject}"}, r"class_prompt.*\{subject\}"),
         ({"promts": ["a {class}"]}, "did you mean 'prompts'"),
     ],

@@ -236,6 +236,10 @@ class Backbone:
         options = options or SampleOptions()
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds")
+        if options.size_px and options.size_px % self.scale:
+            raise UserError(
+                f"size_px: {options.size_px} is no multiple of {self.scale}, the base's pixels per latent"
+            )
         distinct = list(dict.fromkeys(prompts))
         with torch.no_grad():
             encoded = Conditioning.cat(
