@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
 from tasks.shared import plugins, settings, subject
 
 STAGES = ("ingest", "segment", "class_prior", "fine_tune", "sample", "evaluate", "report")

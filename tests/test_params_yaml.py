@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from docs import configuration
 from tasks.backbones.base import digest_of
 from tasks.shared import params, settings

@@ -16,6 +16,7 @@ from tasks.shared.settings import Base
 UNPINNED = "unpinned"
 """Revision that accepts any local weights; what they were stands in the identity all the same."""
 
+FIGURES = "quality.json"
 _KINDS = {".safetensors", ".json", ".txt", ".model"}
 _PICKLED = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 _MIB = 2**20
@@ -36,13 +37,15 @@ class Weights:
 def digest_of(model: Path) -> str:
     """Digest of a local model, 32 hex digits: over the name, size and bytes of every weights and configuration file.
 
+    What was measured about it (`quality.json`) is no part of it.
+
     Of a file over 64 MiB only the first and the last MiB are read, so that opening a large model costs no minute.
     """
     files = [model] if model.is_file() else sorted(path for path in model.rglob("*") if path.suffix in _KINDS)
     total = hashlib.sha256()
     for path in files:
         name = path.name if path == model else path.relative_to(model).as_posix()
-        if any(part.startswith(".") for part in name.split("/")):
+        if any(part.startswith(".") for part in name.split("/")) or name == FIGURES:
             continue
         size = path.stat().st_size
         total.update(f"{name}\0{size}\0".encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tasks.shared import images, manifest, plugins
 from tasks.shared.errors import UserError
 from tasks.shared.folders import staged, staged_file

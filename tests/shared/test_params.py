@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
+
 from tasks.shared import params, settings, subject
 from tasks.shared.errors import UserError
 
@@ -60,7 +61,7 @@ def test_hostile_or_broken_yaml_is_refused(text, expected):
 
 
 def test_a_missing_and_a_huge_file_are_named(tmp_path: Path):
-    with pytest.raises(UserError, match="nothing.yaml: no such file"):
+    with pytest.raises(UserError, match=r"nothing\.yaml: no such file"):
         params.read_yaml(tmp_path / "nothing.yaml")
     (tmp_path / "big.yaml").write_text("a: " + "x" * 1_000_001)
     with pytest.raises(UserError, match="larger than 1 MB"):
@@ -101,9 +102,13 @@ def test_a_subjects_block_overrides_its_section_and_reads_are_logged(tmp_path: P
         loaded.section(Outer, "sample")
 
 
-@pytest.mark.parametrize("name", ["../rex", "-rex", "Rex", "re x", "", "r" * 64, "réx", "a/b", ".rex", "rex\n"])
+@pytest.mark.parametrize(
+    "name", ["../rex", "-rex", "Rex", "re x", "", "r" * 64, "réx", "a/b", ".rex", "rex\n"]
+)
 def test_names_that_could_leave_the_folder_are_refused(tmp_path: Path, name: str):
-    (tmp_path / "subject.yaml").write_text(f"name: {name!r}\nclass: dog\nclass_folder: dog\n".replace("\\n", "\n"))
+    (tmp_path / "subject.yaml").write_text(
+        f"name: {name!r}\nclass: dog\nclass_folder: dog\n".replace("\\n", "\n")
+    )
     with pytest.raises(UserError, match=r"subject\.yaml"):
         subject.read(tmp_path / "subject.yaml")
 
