@@ -74,7 +74,9 @@ def locate(base: Base) -> Weights:
     if path.is_dir() or path.is_file():
         pipeline_class = _class_of_folder(path) if path.is_dir() else _class_of_file(path)
         return Weights(path, pipeline_class, path.name, _pinned(path, base.revision))
-    hub_id = base.model.count("/") == 1 and not base.model.startswith((".", "/")) and path.suffix != ".safetensors"
+    hub_id = (
+        base.model.count("/") == 1 and not base.model.startswith((".", "/")) and path.suffix != ".safetensors"
+    )
     if not hub_id or path.parent.is_dir():
         raise UserError(
             f"base.model: {base.model}: no such folder or file, and no Hub id (owner/name); "

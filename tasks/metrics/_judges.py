@@ -45,7 +45,9 @@ class ImageJudge:
         self.source, self.batch = source, batch
         self.digest = _digest(project / source, source, revision)
         self._place = str(project / source) if (project / source).is_dir() else source
-        self._options: dict[str, Any] = {"trust_remote_code": False} | ({} if self.digest else {"revision": revision})
+        self._options: dict[str, Any] = {"trust_remote_code": False} | (
+            {} if self.digest else {"revision": revision}
+        )
         self.processor = self._open(AutoImageProcessor)
         model = self._open(AutoModel, use_safetensors=True, dtype=torch.float32).eval().requires_grad_(False)
         self.model = model.to("cuda" if torch.cuda.is_available() else "cpu")

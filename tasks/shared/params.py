@@ -105,7 +105,9 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     result = dict(below)
     for key, value in above.items():
         nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = merged(result[key], value) if nested and not _other_choice(result[key], value) else value
+        result[key] = (
+            merged(result[key], value) if nested and not _other_choice(result[key], value) else value
+        )
     return result
 
 

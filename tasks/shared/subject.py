@@ -17,7 +17,7 @@ _WORDS = re.compile(r"[^\W_][\w '\-]{0,62}")
 
 
 def checked_slug(name: str) -> str:
-    """Return `name` if it is a safe folder name everywhere: a-z, 0-9, `_`, `-`, at most 63, no leading dash."""
+    """Return `name` if it is a safe folder name everywhere: a-z, 0-9, `_`, `-`, 63 at most, no dash first."""
     if not _SLUG.fullmatch(name):
         raise ValueError(
             f"{name!r} is no slug: use a-z, 0-9, '_' and '-', begin with a letter or digit, 63 at most"
