@@ -46,13 +46,8 @@ def bring_up_to_date(
         params.read_yaml(workspace.params_file)
         plan = staleness.plan(subject)
         foreseen = staleness.forecast(subject, plan)
-        if foreseen.photos == staleness.NOT_CACHED:
-            versions.record(workspace, str(subject.photos_file))
-        elif foreseen.photos and not _restored(workspace, subject.photos_file):
-            raise UserError(
-                f"{subject.folder / 'photos'}: missing, and neither cache nor remote holds them; "
-                f"add them again with `dreamline add FOLDER --name {subject.name}`"
-            )
+        if foreseen.photos:
+            _bring_photos(subject)
         if foreseen.to_run:
             stages.check(workspace, plan)
         outcomes: list[Outcome] = []
@@ -79,9 +74,6 @@ def _one(
     if verdict.fresh:
         return Outcome(stage.name, "fresh")
     started = time.monotonic()
-    if verdict.restorable and verdict.uncached:
-        versions.record(workspace, stage.target)
-        return Outcome(stage.name, "restored", verdict.why, time.monotonic() - started)
     if verdict.restorable and _restored(workspace, stage.target):
         return Outcome(stage.name, "restored", verdict.why, time.monotonic() - started)
     tell(verdict)
@@ -96,8 +88,26 @@ def _one(
     return Outcome(stage.name, "ran", verdict.why, seconds)
 
 
+def _bring_photos(subject: SubjectFolder) -> None:
+    """Make photos/ what was accepted; never at the cost of photos that lie there.
+
+    Raises:
+        UserError: nobody has them.
+    """
+    photos, target = subject.folder / "photos", str(subject.photos_file)
+    if versions.record_again(subject.workspace, target):
+        return
+    again = f"add them again with `dreamline add FOLDER --name {subject.name}`"
+    if photos.exists():
+        raise UserError(f"{photos}: not what was accepted, which the cache has lost; {again}")
+    if not _restored(subject.workspace, target):
+        raise UserError(f"{photos}: missing, and neither cache nor remote holds them; {again}")
+
+
 def _restored(workspace: Workspace, target: str | Path) -> bool:
-    """Bring recorded outputs back from the cache, else from the remote."""
+    """Bring recorded outputs back from the cache, else from the remote; fill a cache that has lost them."""
+    if versions.record_again(workspace, str(target)):
+        return True
     if versions.restore(workspace, target):
         return True
     try:

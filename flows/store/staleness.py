@@ -13,9 +13,6 @@ from flows.workspace import SubjectFolder, Workspace
 from tasks.shared import params
 from tasks.shared.errors import UserError
 
-NOT_CACHED = "not in cache"
-"""DVC's word for an output that is as recorded while the cache does not hold it."""
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -41,16 +38,9 @@ class Verdict:
         return bool(self.outputs) and not self.inputs and not self.after
 
     @property
-    def uncached(self) -> bool:
-        """The outputs are what was recorded, only the cache has lost them."""
-        return bool(self.outputs) and all(output.endswith(NOT_CACHED) for output in self.outputs)
-
-    @property
     def why(self) -> str:
-        if self.uncached and self.restorable:
-            return f"{', '.join(self.outputs)}: is recorded again"
         if self.restorable:
-            return f"{', '.join(self.outputs)}: comes from the cache"
+            return f"{', '.join(self.outputs)}: is restored"
         return ", ".join(self.inputs) or f"after {', '.join(self.after)}"
 
 
@@ -95,7 +85,7 @@ def forecast(
             f"{folder}: changed since it was accepted; accept it with `dvc add {folder.relative_to(root)}`, "
             f"or undo with `dvc checkout --force {subject.photos_file.relative_to(root)}`"
         )
-    restored = {folder} if photos == "deleted" else set()
+    restored = {folder} if photos else set()
     return Forecast(subject.name, tuple(verdicts(stages, status, restored)), photos=photos)
 
 

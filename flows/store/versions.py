@@ -18,13 +18,21 @@ def commit(workspace: Workspace, stage: Stage) -> None:
     """
     for path in stage.makes:
         manifest.read(path, stage.name)
-    record(workspace, stage.target)
-
-
-def record(workspace: Workspace, target: str) -> None:
-    """Take what lies in the workspace into cache and lock file."""
     with repository.calls(workspace) as repo:
+        repo.commit(stage.target, force=True)
+
+
+def record_again(workspace: Workspace, target: str) -> bool:
+    """Fill the cache from outputs that lie there as recorded; False if they do not.
+
+    DVC says "not in cache" before it looks at the workspace, so that is looked at here.
+    """
+    with repository.calls(workspace) as repo:
+        for stage, _ in repo.stage.collect_granular(target):
+            if any(not out.exists or out.changed_checksum() for out in stage.outs):
+                return False
         repo.commit(target, force=True)
+    return True
 
 
 def add_photos(subject: SubjectFolder) -> None:
