@@ -89,7 +89,7 @@ class ImageJudge:
             part = names[start : start + self.batch]
             # One at a time through the processor: pictures may differ in size.
             pixels = torch.cat(
-                [self.processor(fresh[key], return_tensors="pt")["pixel_values"] for key in part]
+                [self.processor(np.array(fresh[key]), return_tensors="pt")["pixel_values"] for key in part]
             )
             with torch.inference_mode():
                 rows = _unit(self._image_features(pixels.to(self.model.device, torch.float32)))

@@ -50,7 +50,7 @@ MEANINGS = {
         "How well each picture shows what its prompt asks for. The bottom is what the photos score, "
         "unchanged, on "
         "these prompts: a model that only repeats its photos gets that. The top is the untuned model.",
-        "photos, unchanged",
+        "unchanged photos",
         "untuned model",
     ),
 }

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.metrics import clip_t, dino, diversity, drift, familiarity, memorisation
 from tasks.metrics._judges import Judges
-from tasks.metrics.base import Evidence, Picture, Score, isolated, pairs
+from tasks.metrics.base import Evidence, Picture, Score, among, isolated, pairs
 
 RED, GREEN, BLUE, GREY = (220, 20, 20), (20, 220, 20), (20, 20, 220), (127, 127, 127)
 WORDS = {"red": RED, "green": GREEN, "blue": BLUE}
@@ -154,6 +154,11 @@ def test_photos_like_the_bases_own_pictures_are_familiar_and_others_foreign(evid
     abroad = familiarity.measure(replace(at_home, photos=evidence.photos))["familiarity"]
     assert abroad.marks["gap"] > familiarity.FOREIGN
     assert abroad.value < abroad.marks["base"]
+
+
+def test_the_ceiling_leaves_each_photo_itself_out():
+    assert among(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])) == pytest.approx(1 / 3)
+    assert among(np.array([[1.0, 0.0]])) is None
 
 
 def test_pairs_need_the_same_prompt_and_seed():
