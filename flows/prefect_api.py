@@ -21,15 +21,14 @@ QUIET = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command line has its own words
     "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks,flows",  # what stages say is seen in the UI
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
 }
+PRIVATE = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 
 
 def set_environment(workspace: Workspace, quiet: bool = True) -> None:
     """Prefect reads its settings at import, so this comes first; what the user has set stays."""
     home = {} if os.environ.get("PREFECT_API_URL") else {"PREFECT_HOME": str(workspace.state / "prefect")}
-    for key, value in (home | (QUIET if quiet else {})).items():
+    for key, value in (home | PRIVATE | (QUIET if quiet else {})).items():
         os.environ.setdefault(key, value)
 
 

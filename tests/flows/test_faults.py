@@ -13,6 +13,7 @@ from flows import execution
 from flows.store import staleness, versions
 from flows.workspace import SubjectFolder, Workspace
 from tasks.shared.errors import UserError
+from tasks.shared.params import read_yaml
 
 from .conftest import PLAN, STAGES, Command, new_subject
 
@@ -150,3 +151,13 @@ def test_a_read_only_folder_is_a_mistake_in_one_line(done: SubjectFolder, dreaml
         "Read-only" in said.err.strip().splitlines()[-1] or "Permission" in said.err.strip().splitlines()[-1]
     )
     assert "Traceback" not in said.err
+
+
+def test_photos_are_recorded_as_dvc_add_would(rex: SubjectFolder, dvc):
+    versions.add_photos(rex)
+    ours, ignored = read_yaml(rex.photos_file), (rex.folder / ".gitignore").read_bytes()
+    rex.photos_file.unlink()
+    (rex.folder / ".gitignore").unlink()
+    dvc("add", "data/subjects/rex/photos")
+    assert read_yaml(rex.photos_file) == ours
+    assert (rex.folder / ".gitignore").read_bytes() == ignored
