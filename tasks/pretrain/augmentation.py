@@ -11,46 +11,50 @@ from torch import Tensor
 
 
 def reframed(
-    pixels: Tensor, rng: np.random.Generator, closest: float = 0.65, mirrored: bool = False
+    images: np.ndarray, rng: np.random.Generator, closest: float = 0.7, mirrored: bool = False
 ) -> Tensor:
     """A random window of each picture at the picture's own size, sometimes mirrored.
 
+    The windows of one batch are of one size, so that they are scaled together.
+
     Args:
-        pixels: 0..1. [b 3 h w]
+        images: uint8 [b s s 3]
         closest: smallest side of the window, as a part of the picture's.
-        mirrored: also flip half of them left to right (not where words or decals have a side).
+        mirrored: also flip half of the batches left to right (not where decals have a side).
+    Returns:
+        0..1 [b 3 s s]
     """
-    count = len(pixels)
-    side = rng.uniform(closest, 1.0, count)
-    shift = rng.uniform(-1, 1, (count, 2)) * (1 - side)[:, None]
-    flip = np.where(rng.random(count) < 0.5, -1.0, 1.0) if mirrored else np.ones(count)
-    theta = np.zeros((count, 2, 3), np.float32)
-    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = side * flip, side, shift
-    places = F.affine_grid(torch.from_numpy(theta), list(pixels.shape), align_corners=False)
-    return F.grid_sample(pixels, places, padding_mode="reflection", align_corners=False)
+    count, size = images.shape[:2]
+    side = round(size * rng.uniform(closest, 1.0))
+    corners = rng.integers(0, size - side + 1, (count, 2))
+    windows = np.stack(
+        [one[top : top + side, left : left + side] for one, (top, left) in zip(images, corners, strict=True)]
+    )
+    if mirrored and rng.random() < 0.5:
+        windows = windows[:, :, ::-1]
+    pixels = torch.from_numpy(windows.transpose(0, 3, 1, 2).copy()).float().div_(255)
+    return F.interpolate(pixels, size=(size, size), mode="bilinear") if side < size else pixels
 
 
 def relit(pixels: Tensor, rng: np.random.Generator, most: float = 0.15) -> Tensor:
-    """Brightness, contrast and saturation changed by up to `most`; hues stay, since colours are asked about.
-    [b 3 h w]
+    """Brightness and contrast changed by up to `most`, in place; hues stay, since colours are asked about.
+    0..1 [b 3 h w]
     """
-    factor = torch.from_numpy(rng.uniform(1 - most, 1 + most, (3, len(pixels), 1, 1, 1)).astype(np.float32))
-    grey = pixels.mean(1, keepdim=True)
+    contrast, light = torch.from_numpy(rng.uniform(1 - most, 1 + most, (2, len(pixels), 1, 1, 1))).float()
     level = pixels.mean((1, 2, 3), keepdim=True)
-    coloured = grey + (pixels - grey) * factor[0]
-    return ((coloured - level) * factor[1] + level * factor[2]).clamp(0, 1)
+    return pixels.mul_(contrast).add_(level * (light - contrast)).clamp_(0, 1)
 
 
 def softened(pixels: Tensor, rng: np.random.Generator, share: float = 0.4) -> Tensor:
-    """`share` of the pictures made smaller by 1.5 to 3 and large again, and a little noise on all. [b 3 h
-    w]
-    """
+    """A `share` of the batches made smaller by 1.5 to 3 and large again, as many with a little noise. [b 3 h w]"""
     size = pixels.shape[-1]
-    small = F.interpolate(pixels, scale_factor=1 / rng.uniform(1.5, 3.0), mode="bilinear", antialias=True)
-    soft = F.interpolate(small, size=(size, size), mode="bilinear")
-    chosen = torch.from_numpy(rng.random(len(pixels)) < share)[:, None, None, None]
-    noise = torch.from_numpy(rng.standard_normal(pixels.shape, dtype=np.float32))
-    return (torch.where(chosen, soft, pixels) + float(rng.uniform(0, 0.03)) * noise).clamp(0, 1)
+    if rng.random() < share:
+        small = F.interpolate(pixels, scale_factor=1 / rng.uniform(1.5, 3.0), mode="bilinear", antialias=True)
+        pixels = F.interpolate(small, size=(size, size), mode="bilinear")
+    if rng.random() < share:
+        noise = torch.from_numpy(rng.standard_normal(pixels.shape, dtype=np.float32))
+        pixels = pixels.add(noise, alpha=float(rng.uniform(0, 0.04))).clamp_(0, 1)
+    return pixels
 
 
 def some_patches(count: int, patches: int, share: float, rng: np.random.Generator) -> Tensor:

@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
-from tasks.pretrain import augmentation, checkpoints, fitting, flags
+from tasks.pretrain import augmentation, checkpoints, fitting, flags, positions
 from tasks.pretrain.renders import Renders
 from tasks.shared import folders, params
 from tasks.toyworld import identity as toys
@@ -49,9 +49,9 @@ class Params(params.Params):
     patch_px: int = Field(default=16, description="side of a patch")
     size_px: int = Field(default=128, description="side of the picture")
     watched: int = Field(
-        default=60, description="individuals of the judge split kept out of training, to watch it"
+        default=100, description="individuals of the judge split kept out of training, to watch it"
     )
-    per_batch: int = Field(default=30, description="individuals in a batch, of three classes")
+    per_batch: int = Field(default=36, description="individuals in a batch, of three classes")
     views_per_batch: int = Field(default=4, description="renders of each in a batch")
     temperature: float = Field(default=0.1, description="tau of eq. 2")
     head_weight: float = Field(
@@ -59,9 +59,9 @@ class Params(params.Params):
     )
     seen: float = Field(default=0.6, description="part of the patches seen in the first part of the run")
     seen_until: float = Field(default=0.6, description="part of the run after which all patches are seen")
-    steps: int = Field(default=500, description="optimizer steps")
+    steps: int = Field(default=600, description="optimizer steps")
     learning_rate: float = Field(default=1e-3, description="AdamW: embeddings, norms, heads")
-    matrix_rate: float = Field(default=3e-3, description="Muon: matrices of the blocks")
+    matrix_rate: float = Field(default=5e-3, description="Muon: matrices of the blocks")
     seed: int = Field(default=0, description="of weights and batches")
 
 
@@ -85,9 +85,12 @@ class Individuals:
 
 
 def build(options: Params) -> ViTModel:
-    """The randomly initialised judge; without the pooler, which nobody would train."""
+    """The judge before training, without the pooler, which nobody would train.
+
+    Its positions start as `positions` says.
+    """
     torch.manual_seed(options.seed)
-    return ViTModel(
+    judge = ViTModel(
         ViTConfig(
             hidden_size=options.hidden_size,
             num_hidden_layers=options.layers,
@@ -100,6 +103,11 @@ def build(options: Params) -> ViTModel:
         ),
         add_pooling_layer=False,
     )
+    with torch.no_grad():
+        judge.embeddings.position_embeddings[0, 1:] = positions.sines_and_cosines(
+            options.size_px // options.patch_px, options.hidden_size
+        )
+    return judge
 
 
 def class_token(judge: ViTModel, pixels: Tensor, kept: Tensor | None = None) -> Tensor:
@@ -189,8 +197,8 @@ def draw_batch(
     chosen = np.concatenate([rng.permutation(by_class[name])[: options.per_batch // 3] for name in classes])
     numbers = [rng.permutation(people.pictures[one])[: options.views_per_batch] for one in chosen]
     owners = np.repeat(chosen, [len(own) for own in numbers])
-    pixels = _pixels(split.images[np.concatenate(numbers)])
-    pixels = augmentation.softened(augmentation.relit(augmentation.reframed(pixels, rng), rng), rng)
+    pixels = augmentation.reframed(split.images[np.concatenate(numbers)], rng)
+    pixels = augmentation.softened(augmentation.relit(pixels, rng), rng)
     facts = {
         name: torch.tensor([answers.index(getattr(people.identities[one], name)) for one in owners])
         for name, answers in QUESTIONS.items()
@@ -246,7 +254,7 @@ def figures(embeddings: Tensor, classes: list[str]) -> dict[str, float]:
     }
 
 
-def save(judge: ViTModel, folder: Path, quality: dict[str, float] | None = None) -> None:
+def save(judge: ViTModel, folder: Path, found: dict[str, float] | None = None) -> None:
     """Write the judge as `ViTModel.from_pretrained` and `AutoImageProcessor` open it, half precision, and its
     figures.
     """
@@ -257,8 +265,10 @@ def save(judge: ViTModel, folder: Path, quality: dict[str, float] | None = None)
         described = json.loads((fresh / "config.json").read_text())
         (fresh / "config.json").write_text(json.dumps(described | {"dtype": "float32"}, indent=2) + "\n")
         ViTImageProcessor(size={"height": size, "width": size}).save_pretrained(fresh)
-        if quality is not None:
-            (fresh / "quality.json").write_text(json.dumps(quality, indent=1, sort_keys=True) + "\n")
+        if found is not None:
+            quality = {name: value for name, value in found.items() if name.startswith("identity_")}
+            for name, values in (("figures", found), ("quality", quality)):
+                (fresh / f"{name}.json").write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
 
 
 def toybench_figures(judge: ViTModel, views: int = 10) -> dict[str, float]:
@@ -339,7 +349,7 @@ def train(data: Path, out: Path, work: Path, options: Params, stop_at: int | Non
 
 def _pixels(images: np.ndarray) -> Tensor:
     """uint8 [n h w 3] -> 0..1 [n 3 h w]"""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
 
 
 def main() -> None:

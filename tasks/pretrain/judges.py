@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer, ViTModel
 
-from tasks.pretrain import augmentation, checkpoints, fitting, flags, statements
+from tasks.pretrain import augmentation, checkpoints, fitting, flags, positions, statements
 from tasks.pretrain.renders import Renders
 from tasks.shared import folders, params
 from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
@@ -33,7 +33,7 @@ class Params(params.Params):
     """Size of the judge and of its training."""
 
     width: int = Field(default=192, description="of both towers; a multiple of 64")
-    vision_layers: int = Field(default=5, description="blocks of the image tower")
+    vision_layers: int = Field(default=4, description="blocks of the image tower")
     text_layers: int = Field(default=3, description="blocks of the text tower")
     patch_px: int = Field(default=16, description="side of a patch")
     projection: int = Field(default=128, description="width of the shared space")
@@ -41,23 +41,23 @@ class Params(params.Params):
     seen: float = Field(
         default=0.6, description="part of the patches that the image tower sees in the first part of the run"
     )
-    seen_until: float = Field(default=0.7, description="part of the run after which it sees all patches")
+    seen_until: float = Field(default=0.5, description="part of the run after which it sees all patches")
     short_texts: float = Field(
         default=0.5, description="share of texts that are short questions instead of captions"
     )
     head_weight: float = Field(
         default=0.5, description="weight of the naming heads beside the contrastive term"
     )
-    steps: int = Field(default=700, description="optimizer steps")
+    steps: int = Field(default=300, description="optimizer steps")
     learning_rate: float = Field(default=1e-3, description="AdamW: embeddings, projections, norms, heads")
-    matrix_rate: float = Field(default=3e-3, description="Muon: matrices of the blocks")
-    pictures: int = Field(default=16000, description="of the train split are trained on, the first ones")
+    matrix_rate: float = Field(default=5e-3, description="Muon: matrices of the blocks")
+    pictures: int = Field(default=24000, description="of the train split are trained on, the first ones")
     watched: int = Field(default=400, description="the next ones, to watch the training")
     seed: int = Field(default=0, description="of weights and batches")
 
 
 def build(options: Params, tokenizer: CLIPTokenizer, size_px: int = 128) -> CLIPModel:
-    """The randomly initialised judge for a tokenizer."""
+    """The judge before training, for a tokenizer. Its positions start as `positions` says."""
     torch.manual_seed(options.seed)
     tower = {
         "hidden_size": options.width,
@@ -76,15 +76,51 @@ def build(options: Params, tokenizer: CLIPTokenizer, size_px: int = 128) -> CLIP
     }
     picture = {
         "num_hidden_layers": options.vision_layers,
+        "hidden_act": "gelu",  # as in a ViT
         "num_attention_heads": heads,
         "image_size": size_px,
         "patch_size": options.patch_px,
     }
-    return CLIPModel(
+    judge = CLIPModel(
         CLIPConfig(
             text_config=tower | words, vision_config=tower | picture, projection_dim=options.projection
         )
     )
+    with torch.no_grad():
+        places = judge.vision_model.embeddings.position_embedding.weight
+        places[1:] = positions.sines_and_cosines(size_px // options.patch_px, options.width)
+    return judge
+
+
+def start_from(judge: CLIPModel, encoder: ViTModel, pixels: Tensor) -> None:
+    """Let the image tower begin as a ViT of its width, depth and patches that can already tell things apart.
+
+    CLIP normalises what enters the first block and a ViT does not, so the norm starts with the gain that keeps
+    the usual size of an embedded patch. The two towers' tokens are then alike (cosine 0.94), not equal.
+
+    Args:
+        pixels: some pictures to measure that size on, 0..1. [b 3 h w]
+    """
+    tower, source = judge.vision_model, encoder.embeddings
+    with torch.no_grad():
+        tower.embeddings.patch_embedding.weight.copy_(source.patch_embeddings.projection.weight)
+        tower.embeddings.class_embedding.copy_(source.cls_token[0, 0])
+        tower.embeddings.position_embedding.weight.copy_(source.position_embeddings[0])
+        tower.embeddings.position_embedding.weight[1:] += source.patch_embeddings.projection.bias
+        tower.pre_layrnorm.weight.fill_(float(source(pixels * 2 - 1)[:, 1:].std(-1).mean()))
+        tower.post_layernorm.load_state_dict(encoder.layernorm.state_dict())
+        for new, old in zip(tower.encoder.layers, encoder.layers, strict=True):
+            for ours, theirs in {
+                "q_proj": "q_proj",
+                "k_proj": "k_proj",
+                "v_proj": "v_proj",
+                "out_proj": "o_proj",
+            }.items():
+                getattr(new.self_attn, ours).load_state_dict(getattr(old.attention, theirs).state_dict())
+            new.layer_norm1.load_state_dict(old.layernorm_before.state_dict())
+            new.layer_norm2.load_state_dict(old.layernorm_after.state_dict())
+            new.mlp.fc1.load_state_dict(old.mlp.fc1.state_dict())
+            new.mlp.fc2.load_state_dict(old.mlp.fc2.state_dict())
 
 
 def image_tower(judge: CLIPModel, pixels: Tensor, kept: Tensor | None = None) -> Tensor:
@@ -241,7 +277,13 @@ def save(
 
 
 def train(
-    data: Path, tokenizer: Path, out: Path, work: Path, options: Params, stop_at: int | None = None
+    data: Path,
+    tokenizer: Path,
+    encoder: Path,
+    out: Path,
+    work: Path,
+    options: Params,
+    stop_at: int | None = None,
 ) -> None:
     """Train on `data/train`, write `out` in half precision, and measure on `data/heldout`, whose individuals
     are others.
@@ -249,6 +291,7 @@ def train(
     Args:
         data: folder of the rendered splits.
         tokenizer: the miniature's, a CLIPTokenizer folder.
+        encoder: the identity judge, which the image tower starts from.
         work: checkpoint and curve; give it again and an interrupted run goes on.
         stop_at: as in `fitting.fit`; then nothing is written to `out`.
     """
@@ -256,14 +299,16 @@ def train(
     split = Renders(data / "train")
     count = min(options.pictures, len(split) - options.watched)
     student = Student(options, words, split.images.shape[1])
+    start = ViTModel.from_pretrained(encoder, add_pooling_layer=False)
+    start_from(student.judge, start, _pixels(split.images[:64]))
     patches = (split.images.shape[1] // options.patch_px) ** 2
 
     def losses(step: int) -> dict[str, Tensor]:
         rng = checkpoints.draws(options.seed, step)
         chosen = rng.integers(count, size=options.batch)
-        pixels, scenes = _pixels(split.images[chosen]), [split.scenes[index] for index in chosen]
+        scenes = [split.scenes[index] for index in chosen]
         texts, said = zip(*(_text(scene, rng, options.short_texts) for scene in scenes), strict=True)
-        pixels = augmentation.reframed(pixels, rng, closest=0.75, mirrored=True)
+        pixels = augmentation.reframed(split.images[chosen], rng, mirrored=True)
         pixels = augmentation.softened(augmentation.relit(pixels, rng), rng)
         kept = None
         if step < options.seen_until * options.steps:
@@ -297,7 +342,7 @@ def _text(scene: statements.Scene, rng: np.random.Generator, short: float) -> tu
 
 def _pixels(images: np.ndarray) -> Tensor:
     """uint8 [n h w 3] -> 0..1 [n 3 h w]"""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
 
 
 def main() -> None:
@@ -305,12 +350,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name in ("data", "tokenizer", "out", "work"):
+    for name in ("data", "tokenizer", "encoder", "out", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     flags.add(parser, Params)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    train(given.data, given.tokenizer, given.out, given.work, flags.read(given, Params))
+    train(given.data, given.tokenizer, given.encoder, given.out, given.work, flags.read(given, Params))
 
 
 if __name__ == "__main__":

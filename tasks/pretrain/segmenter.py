@@ -51,7 +51,7 @@ class Params(params.Params):
         default=0.4, description="share of steps with a second round: a mask and a correcting point"
     )
     others: float = Field(default=0.25, description="share of pictures that are not plain renders")
-    steps: int = Field(default=900, description="optimizer steps")
+    steps: int = Field(default=400, description="optimizer steps")
     learning_rate: float = Field(default=1e-3, description="AdamW: embeddings, convolutions, norms, heads")
     matrix_rate: float = Field(default=2e-3, description="Muon: matrices of the blocks")
     pictures: int = Field(default=16000, description="of the train split are trained on, the first ones")

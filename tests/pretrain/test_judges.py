@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPProcessor
 
-from tasks.pretrain import judges, statements, tokenizer
+from tasks.pretrain import identity_encoder, judges, statements, tokenizer
 from tasks.toyworld.captions import SETTINGS, caption, full_vocabulary
 from tasks.toyworld.dataset import describe
 from tasks.toyworld.identity import split_identities
@@ -24,6 +24,8 @@ RED_DOG = {
     "style": "photo",
     "objects": [{"class": "dog", "colour": "red"}, {"class": "car", "colour": "blue"}],
 }
+
+ENCODER = identity_encoder.Params(hidden_size=64, layers=1, size_px=32, patch_px=8)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +86,29 @@ def test_the_image_tower_with_all_patches_is_clips_own(tmp_path):
     assert not torch.allclose(judges.image_tower(judge, pixels, everything[:, :9]), expected)
 
 
+def test_the_image_tower_starts_alike_the_encoder_that_it_starts_from():
+    torch.manual_seed(0)
+    encoder = identity_encoder.build(ENCODER)
+    torch.nn.init.normal_(encoder.embeddings.cls_token)
+    torch.nn.init.normal_(encoder.embeddings.patch_embeddings.projection.bias)
+    judge = judges.build(TINY, tokenizer.build(full_vocabulary()), 32)
+    pixels = torch.rand(8, 3, 32, 32)
+    pixels[:, 0] *= torch.linspace(0, 1, 8)[:, None, None]
+    expected = identity_encoder.class_token(encoder, pixels)
+    far = F.cosine_similarity(judges.image_tower(judge, pixels), expected).mean()
+    judges.start_from(judge, encoder, pixels)
+    near = F.cosine_similarity(judges.image_tower(judge, pixels), expected).mean()
+    assert near > 0.9 > far
+
+
 def test_an_interrupted_training_ends_in_the_same_weights_and_opens_as_a_clip(world, tmp_path):
     words = tmp_path / "tokenizer"
     tokenizer.build(full_vocabulary()).save_pretrained(words)
-    judges.train(world, words, tmp_path / "whole", tmp_path / "work1", TINY)
-    judges.train(world, words, tmp_path / "parts", tmp_path / "work2", TINY, stop_at=2)
+    identity_encoder.save(identity_encoder.build(ENCODER), encoder := tmp_path / "identity")
+    judges.train(world, words, encoder, tmp_path / "whole", tmp_path / "work1", TINY)
+    judges.train(world, words, encoder, tmp_path / "parts", tmp_path / "work2", TINY, stop_at=2)
     assert not (tmp_path / "parts").exists()
-    judges.train(world, words, tmp_path / "parts", tmp_path / "work2", TINY)
+    judges.train(world, words, encoder, tmp_path / "parts", tmp_path / "work2", TINY)
     whole, parts = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     start = judges.build(TINY, tokenizer.build(full_vocabulary()), 32).state_dict()
