@@ -33,8 +33,8 @@ def each(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     began = time.monotonic()
     due = began + QUIET_S
     for done, item in enumerate(items):
-        if time.monotonic() >= due:
-            rate = max(done, 1e-9) / (time.monotonic() - began)
+        if done and time.monotonic() >= due:
+            rate = done / (time.monotonic() - began)
             log.info("%s: %d of %d, %.1f/s, %.0f s left", what, done, total, rate, (total - done) / rate)
             due = time.monotonic() + EVERY_S
         yield item
