@@ -56,6 +56,9 @@ class Params(params.Params):
     matrix_rate: float = Field(default=2e-3, description="Muon: matrices of the blocks")
     pictures: int = Field(default=16000, description="of the train split are trained on, the first ones")
     watched: int = Field(default=100, description="the next ones, to watch the training")
+    measured: int = Field(
+        default=400, description="pictures of the held-out split that the figures come from"
+    )
     seed: int = Field(default=0, description="of weights, pictures and prompts")
 
 
@@ -319,7 +322,7 @@ def train(data: Path, out: Path, work: Path, options: Params, stop_at: int | Non
         return
     _sam_checkpoint.save(student.sam, config(options), out)
     heldout = Renders(data / "heldout")
-    found = figures(_sam_checkpoint.open(out), heldout, np.arange(len(heldout)))
+    found = figures(_sam_checkpoint.open(out), heldout, np.arange(min(options.measured, len(heldout))))
     (out / "figures.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     (out / "quality.json").write_text(
         json.dumps({"segmenter_miou": found["segmenter_miou_point"]}, indent=1) + "\n"
