@@ -6,7 +6,6 @@ by the class that the weights' own model_index.json names. Methods and stages kn
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -20,60 +19,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tasks.backbones import _weights
+from tasks.backbones._encoded import Conditioning, Moments
 from tasks.diffusion import samplers
 from tasks.shared import params, plugins
 from tasks.shared.errors import UserError
 from tasks.shared.settings import Base
 
 digest_of = _weights.digest_of
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """Encoded prompts, one row a prompt."""
-
-    prompt_embeds: Tensor  # [b n d]
-    added: Mapping[str, Tensor] = field(default_factory=dict)  # what else the denoiser takes, each [b ..]
-
-    def __len__(self) -> int:
-        return len(self.prompt_embeds)
-
-    def rows(self, index: Tensor | Sequence[int] | slice) -> "Conditioning":
-        """Some of the rows, in the given order; a row may be taken more than once."""
-        return Conditioning(
-            self.prompt_embeds[index], {key: value[index] for key, value in self.added.items()}
-        )
-
-    def detach(self) -> "Conditioning":
-        """The same rows, cut from the graph of the text encoder."""
-        return Conditioning(
-            self.prompt_embeds.detach(), {key: value.detach() for key, value in self.added.items()}
-        )
-
-    @staticmethod
-    def cat(parts: Sequence["Conditioning"]) -> "Conditioning":
-        """Rows of several encodings, one after the other."""
-        added = {key: torch.cat([part.added[key] for part in parts]) for key in parts[0].added}
-        return Conditioning(torch.cat([part.prompt_embeds for part in parts]), added)
-
-
-@dataclass(frozen=True)
-class Moments:
-    """The VAE's posterior of some pictures, in the denoiser's units; `draw` is cheap, the encoder ran once."""
-
-    mean: Tensor  # [b c h w]
-    std: Tensor  # [b c h w]
-
-    def rows(self, index: Tensor | Sequence[int]) -> "Moments":
-        """Some of the rows."""
-        return Moments(self.mean[index], self.std[index])
-
-    def draw(self, generator: torch.Generator | None) -> Tensor:
-        """A sample of the posterior; None: its mean. The numbers are drawn on the CPU. [b c h w]"""
-        if generator is None:
-            return self.mean
-        noise = torch.randn(self.mean.shape, generator=generator, dtype=self.mean.dtype)
-        return self.mean + self.std * noise.to(self.mean.device)
 
 
 class SampleOptions(params.Params):
@@ -105,7 +57,7 @@ class Backbone:
         pipeline.set_progress_bar_config(disable=True)
 
     @property
-    def denoiser(self) -> nn.Module:
+    def denoiser(self) -> Any:
         """The U-Net: (noisy latents, timesteps, conditioning) -> noise or velocity."""
         return self.pipeline.unet
 

@@ -86,7 +86,7 @@ class Run:
         last, began, first = self.options.max_train_steps, time.monotonic(), self.step
         pending: list[tuple[int, dict[str, Tensor], float]] = []
         for step in progress.each(range(self.step, last), "training, steps", last - self.step):
-            rate = self.schedule.get_last_lr()[0]
+            rate = float(self.schedule.get_last_lr()[0])
             pending.append((step + 1, self._one_step(step), rate))
             self.step = step + 1
             at_end = self.step == last
