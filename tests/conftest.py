@@ -110,7 +110,13 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 SMALL: dict[str, dict[str, Any]] = {
     "fine_tune": {"max_train_steps": 2, "train_batch_size": 2, "validation_steps": 0, "checkpoint_steps": 0},
     "segment": {"size_px": 32},
-    "class_prior": {"num_class_images": 2, "batch_size": 2, "judge": None, "num_inference_steps": 2, "size_px": 32},
+    "class_prior": {
+        "num_class_images": 2,
+        "batch_size": 2,
+        "judge": None,
+        "num_inference_steps": 2,
+        "size_px": 32,
+    },
     "sample": {"num_inference_steps": 2, "size_px": 32, "batch_size": 4, "num_class_images": 2},
 }
 """Sizes for tests; a key counts only if params.yaml has it."""

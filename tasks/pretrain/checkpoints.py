@@ -1,7 +1,8 @@
-"""Where an interrupted training goes on: one folder, replaced as a whole, so a reader finds the last state or the one before.
+"""Where an interrupted training goes on: one folder, replaced as a whole, so a reader finds the last state or
+the one before.
 
-Nothing random is kept. All draws of a step come from `draws(seed, step)`, a function of the step's number, so weights, moments and
-that number are the whole state.
+Nothing random is kept. All draws of a step come from `draws(seed, step)`, a function of the step's number, so
+weights, moments and that number are the whole state.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Progress:
     """How far a training has come."""
 
     step: int = 0  # steps done
+    images: int = 0  # pictures seen in them
     train_s: float = 0.0  # wall time spent in them
     curve: list[dict[str, float]] = field(default_factory=list)  # one row per report
 
@@ -65,7 +67,7 @@ def save(
 def restore(work: Path, modules: dict[str, nn.Module], optimizers: list[torch.optim.Optimizer]) -> Progress:
     """Put the checkpoint's state into `modules` and `optimizers`, in place; without one, leave them as they are.
 
-    In place, because replicas of a module share its memory (see `parallel`).
+    Without `optimizers` only the modules are read. In place, because replicas of a module share its memory (see `parallel`).
     """
     folder = work / NAME
     if not (folder / "progress.json").exists():
@@ -75,10 +77,10 @@ def restore(work: Path, modules: dict[str, nn.Module], optimizers: list[torch.op
             saved = load_file(folder / f"{name}.safetensors")
             for key, tensor in module.state_dict().items():
                 tensor.copy_(saved[key])
-    for optimizer, state in zip(
-        optimizers, torch.load(folder / "optimizers.pt", weights_only=True), strict=True
-    ):
-        optimizer.load_state_dict(state)
+    if optimizers:
+        states = torch.load(folder / "optimizers.pt", weights_only=True)
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
     return Progress(**json.loads((folder / "progress.json").read_text()))
 
 

@@ -1,8 +1,8 @@
 """The miniature's text encoder and denoiser, trained together on encoded renders.
 
-v-prediction under the schedule that ships with the model: `scheduler_config.json` is read, not repeated. The subject counts more than
-its surroundings, one caption in ten is empty (for guidance), some carry a word nobody knows (so that a user's odd word does no harm),
-and what ships is the moving average of the weights.
+v-prediction under the schedule that ships with the model: `scheduler_config.json` is read, not repeated. The
+subject counts more than its surroundings, one caption in ten is empty (for guidance), some carry a word
+nobody knows (so that a user's odd word does no harm), and what ships is the moving average of the weights.
 
     python -m tasks.pretrain.denoiser --data data/toyworld --vae data/miniature/vae --out data/miniature --work <checkpoints>
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ class Params(params.Params):
     text_layers: int = Field(default=3, description="transformer layers of the text encoder")
     model_max_length: int = Field(default=32, description="tokens of a prompt, start and end included")
     max_train_steps: int = Field(default=8000, description="optimizer steps")
-    train_batch_size: int = Field(default=32, description="pictures a step")
+    train_batch_size: int = Field(default=16, description="pictures a step")
     replicas: int = Field(default=2, description="threads that share a step, a half of the pictures each")
     learning_rate: float = Field(default=1e-3, description="peak, of AdamW")
     warmup_steps: int = Field(default=200, description="steps of linear rise")
@@ -55,12 +56,10 @@ class Params(params.Params):
     empty_share: float = Field(default=0.1, description="captions replaced by the empty one")
     unknown_share: float = Field(default=0.1, description="captions that get a random unknown word or mark")
     snr_gamma: float = Field(
-        default=5.0, description="min-SNR: signal-to-noise ratio above which errors count no more"
+        default=3.0, description="errors count in full up to SNR + 1 = this, and less the less noise there is"
     )
-    least_weight: float = Field(
-        default=0.2, description="smallest weight of an error, for pure noise, where min-SNR's is 0"
-    )
-    subject_weight: float = Field(default=2.0, description="a latent that an object covers counts 1 + this")
+    timestep_shift: float = Field(default=2.5, description="1: uniform timesteps; above: more high noise")
+    subject_weight: float = Field(default=5.0, description="a latent that an object covers counts 1 + this")
     ema_decay: float = Field(default=0.999, description="of the moving average of the weights, per step")
     checkpoint_every: int = Field(default=250, description="steps")
     seed: int = Field(default=0, description="of weights, batches, timesteps and noise")
@@ -91,19 +90,28 @@ def velocity(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
     return signal.sqrt() * noise - (1 - signal).sqrt() * latents
 
 
-def error_weights(signal: Tensor, gamma: float, least: float) -> Tensor:
-    """Weight of the squared v-error at each noise level: min(SNR, gamma) / (SNR + 1), at least `least`. [b] -> [b]
+def error_weights(signal: Tensor, gamma: float) -> Tensor:
+    """Weight of the squared v-error at each noise level: min(SNR + 1, gamma) / (SNR + 1), which is min(1, gamma (1 - a)).
 
-    Source: Hang et al. 2023, arXiv:2303.09556, section 3.4. Differs: the floor, since at zero terminal SNR the first step of
-    sampling would otherwise never be trained.
+    Full weight down to a little noise, so that composition, which is decided at high noise, is learned first.
+    Source: Hang et al. 2023, arXiv:2303.09556, section 3.4. Differs: SNR + 1 where they have SNR, whose weight
+    vanishes at pure noise; with zero terminal SNR the first step of sampling would never be trained.
+
+    Args:
+        signal: a, the share of the picture's variance that is left. [b]
     """
-    ratio = signal / (1 - signal)
-    return (ratio.clamp(max=gamma) / (ratio + 1)).clamp(min=least)
+    return (gamma * (1 - signal)).clamp(max=1.0)
 
 
-def spread_timesteps(rng: np.random.Generator, count: int, steps: int) -> Tensor:
-    """Uniform timesteps, one from each `count`-th of the range, in random order: less luck per batch. int64 [count]"""
+def spread_timesteps(rng: np.random.Generator, count: int, steps: int, shift: float = 1.0) -> Tensor:
+    """Timesteps, one from each `count`-th of the distribution, in random order: less luck per batch. int64 [count]
+
+    Args:
+        shift: 1: uniform; above: more of the high noise where many-channelled latents are composed.
+            Source: Esser et al. 2024, arXiv:2403.03206, eq. 23, there for larger pictures.
+    """
     places = (rng.permutation(count) + rng.random()) / count
+    places = shift * places / (1 + (shift - 1) * places)
     return torch.from_numpy((places * steps).astype(np.int64))
 
 
@@ -155,18 +163,16 @@ def loss_terms(
 ) -> dict[str, Tensor]:
     """The weighted squared error of one batch, as `Latents.batch` returns it, under timesteps and noise from `rng`."""
     latents, subjects, tokens = batch
-    timesteps = spread_timesteps(rng, len(latents), scheduler.config.num_train_timesteps)
+    timesteps = spread_timesteps(
+        rng, len(latents), scheduler.config.num_train_timesteps, options.timestep_shift
+    )
     noise = torch.randn(latents.shape, generator=checkpoints.torch_draws(rng))
     noisy_latents = scheduler.add_noise(latents, noise, timesteps)
     signal = scheduler.alphas_cumprod[timesteps]
     predicted = model(noisy_latents, timesteps, captions.draw(tokens, rng))
     target = velocity(latents, noise, signal) if scheduler.config.prediction_type == "v_prediction" else noise
     where = 1 + options.subject_weight * subjects
-    weight = (
-        error_weights(signal, options.snr_gamma, options.least_weight)[:, None, None, None]
-        * where
-        / where.mean()
-    )
+    weight = error_weights(signal, options.snr_gamma)[:, None, None, None] * where / where.mean()
     return {"error": (weight * (predicted - target).square()).mean()}
 
 
@@ -195,7 +201,7 @@ class Average:
     """The moving average of a model's weights, updated by all threads."""
 
     def __init__(self, replicas: Replicas, decay: float):
-        self.model = copy.deepcopy(replicas.modules[0]).requires_grad_(False)
+        self.model: Any = copy.deepcopy(replicas.modules[0]).requires_grad_(False)
         self.replicas, self.decay = replicas, decay
         pairs = list(zip(self.model.parameters(), replicas.modules[0].parameters(), strict=True))
         self.parts = [pairs[number :: len(replicas)] for number in range(len(replicas))]
@@ -247,7 +253,8 @@ def train(
         after_step=average.update,
         stop_at=stop_at,
     )
-    return average.model.eval()
+    average.model.eval()
+    return average.model
 
 
 def run(data: Path, vae: Path, out: Path, work: Path, options: Params, stop_at: int | None = None) -> None:
@@ -274,6 +281,17 @@ def run(data: Path, vae: Path, out: Path, work: Path, options: Params, stop_at: 
     )
 
 
+def export(vae: Path, out: Path, work: Path, options: Params) -> None:
+    """Write the pipeline as the last checkpoint in `work` has it, while training may still be going on."""
+    autoencoder = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32)
+    tokenizer = tokenizers.build(full_vocabulary(), options.model_max_length)
+    model = Model(options, tokenizer, autoencoder.config.latent_channels, autoencoder.config.sample_size // 8)
+    checkpoints.restore(work, {"average": model}, [])
+    miniature.assemble(
+        out, autoencoder, tokenizer, model.text_encoder, model.denoiser, miniature.make_scheduler()
+    )
+
+
 def main() -> None:
     """Command line of this file."""
     parser = argparse.ArgumentParser(
@@ -282,8 +300,13 @@ def main() -> None:
     for name in ("data", "vae", "out", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--stop_at", type=int, help="leave after this step; the same command goes on later")
+    parser.add_argument(
+        "--export", action="store_true", help="train nothing, write the last checkpoint's pipeline"
+    )
     flags.add(parser, Params)
     given = parser.parse_args()
+    if given.export:
+        return export(given.vae, given.out, given.work, flags.read(given, Params))
     run(given.data, given.vae, given.out, given.work, flags.read(given, Params), given.stop_at)
 
 

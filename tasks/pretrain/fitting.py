@@ -23,7 +23,8 @@ def optimizers(
     """Muon for the matrices inside transformer blocks, AdamW for embeddings, patch projections, norms, biases
     and heads.
     """
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             inside = any(part in name for part in (".layers.", ".layer.", ".blocks."))

@@ -169,9 +169,9 @@ class Student(nn.Module):
             facts: right answers by attribute [b], and `shape` [b 4].
         """
         token = class_token(self.judge, pixels, kept)
-        named = sum(F.cross_entropy(head(token), facts[name]) for name, head in self.heads.items()) / len(
-            self.heads
-        )
+        named = torch.stack(
+            [F.cross_entropy(head(token), facts[name]) for name, head in self.heads.items()]
+        ).mean()
         proportions = 4 * F.mse_loss(self.shape(token), facts["shape"])
         return {
             "contrast": contrast(F.normalize(token, dim=-1), owners, options.temperature),
@@ -297,10 +297,10 @@ def toybench_figures(judge: ViTModel, views: int = 10) -> dict[str, float]:
             cosines = pair @ embeddings[number, view]
             near.append(float(cosines[0]))
             far.append(float(cosines[1]))
-    right = np.mean(np.array(near) > np.array(far))
+    right = float(np.mean(np.array(near) > np.array(far)))
     return found | {
-        "swapped": round(np.mean(near), 4),
-        "changed": round(np.mean(far), 4),
+        "swapped": round(float(np.mean(near)), 4),
+        "changed": round(float(np.mean(far)), 4),
         "swap_right": round(right, 4),
     }
 

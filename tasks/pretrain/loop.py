@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,13 +13,15 @@ from torch import Tensor, nn
 from tasks.pretrain import checkpoints
 from tasks.pretrain.parallel import Replicas
 
+Losses = Callable[[int, int, nn.Module], dict[str, Tensor]]
+
 REPORT_EVERY = 50  # steps
 
 
 def run(
     replicas: Replicas,
     optimizers: list[list[torch.optim.Optimizer]],
-    losses: Callable[[int, int, nn.Module], dict[str, Tensor]],
+    losses: Losses,
     *,
     rate: Callable[[int], float],
     steps: int,
@@ -53,22 +56,25 @@ def run(
         for optimizer in flat:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * rate(step)
-        for terms in replicas.each(lambda number, module, step=step: _backward(losses(step, number, module))):
+        for terms in replicas.each(partial(_one_replica, losses, step)):
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value / len(replicas)
         norm = replicas.step(optimizers, max_grad_norm)
         sums["grad_norm"] = sums.get("grad_norm", 0.0) + norm
         progress.step = step + 1
+        progress.images += images_per_step
         if after_step is not None:
             after_step(progress.step)
         progress.train_s = before_s + time.monotonic() - began
         last = progress.step == min(steps, stop_at or steps)
         if progress.step % REPORT_EVERY == 0 or last:
             means = {name: round(total / (progress.step - reported), 5) for name, total in sums.items()}
-            row = {"step": progress.step, "images": progress.step * images_per_step, **means}
+            row = {"step": progress.step, "images": progress.images, **means}
             progress.curve.append(row)
             sums, reported = {}, progress.step
-            _report(row, progress, steps, images_per_step)
+            _report(
+                row, progress, (progress.train_s - before_s) / (progress.step - first), steps, images_per_step
+            )
         if progress.step % checkpoint_every == 0 or last:
             checkpoints.save(work, progress, keep, flat)
             if after_checkpoint is not None:
@@ -76,13 +82,18 @@ def run(
     return progress
 
 
+def _one_replica(losses: Losses, step: int, number: int, module: nn.Module) -> dict[str, float]:
+    return _backward(losses(step, number, module))
+
+
 def _backward(terms: dict[str, Tensor]) -> dict[str, float]:
     torch.stack(list(terms.values())).sum().backward()
     return {name: float(term.detach()) for name, term in terms.items()}
 
 
-def _report(row: dict[str, float], progress: checkpoints.Progress, steps: int, images_per_step: int) -> None:
-    each_s = progress.train_s / progress.step
+def _report(
+    row: dict[str, float], progress: checkpoints.Progress, each_s: float, steps: int, images_per_step: int
+) -> None:
     print(
         f"{row}  {images_per_step / each_s:.1f} images/s, {progress.train_s / 60:.1f} min done, "
         f"{each_s * (steps - progress.step) / 60:.1f} min left",

@@ -69,5 +69,6 @@ class Muon(torch.optim.Optimizer):
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
+        assert parameter.grad is not None, "step() passes only parameters that have a gradient"
         state["momentum"].lerp_(parameter.grad, 1 - momentum)
         return torch.lerp(parameter.grad, state["momentum"], momentum)

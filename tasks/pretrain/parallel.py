@@ -64,7 +64,10 @@ class Replicas:
 
         def update(number: int, module: nn.Module) -> None:
             if factor < 1.0:
-                torch._foreach_mul_([self.parameters[0][place].grad for place in places[number]], factor)
+                grads = [
+                    grad for place in places[number] if (grad := self.parameters[0][place].grad) is not None
+                ]
+                torch._foreach_mul_(grads, factor)
             for optimizer in optimizers[number]:
                 optimizer.step()
 
@@ -93,6 +96,6 @@ def _sharing(module: nn.Module) -> nn.Module:
     twin = copy.deepcopy(module)
     for own, other in zip(twin.parameters(), module.parameters(), strict=True):
         own.data = other.data
-    for own, other in zip(twin.buffers(), module.buffers(), strict=True):
-        own.data = other.data
+    for mine, theirs in zip(twin.buffers(), module.buffers(), strict=True):
+        mine.data = theirs.data
     return twin

@@ -132,7 +132,8 @@ class Student(nn.Module):
             [[picture.levels[level] == picture.levels[level, y, x] for level in LEVELS] for y, x in clicks]
         )
         truth = shrunk(torch.from_numpy(masks))[:, [OBJECT, *LEVELS]]
-        points, labels = torch.from_numpy(clicks[:, None, ::-1].copy()).float(), torch.ones(len(clicks), 1)
+        points: Tensor | None = torch.from_numpy(clicks[:, None, ::-1].copy()).float()
+        labels: Tensor | None = torch.ones(len(clicks), 1)
         boxes = None
         if rng.random() < options.boxed:
             meant = rng.choice(LEVELS, len(clicks), p=[0.25, 0.6, 0.15])
@@ -144,9 +145,9 @@ class Student(nn.Module):
         logits, quality = self._decoded(feature, points, labels, boxes, None)
         if not again:
             return logits, quality, truth
-        meant = torch.from_numpy(rng.integers(1, 4, len(clicks)))
+        level = torch.from_numpy(rng.integers(1, 4, len(clicks)))
         rows = torch.arange(len(clicks))
-        earlier, wanted = logits[rows, meant].detach(), truth[rows, meant]
+        earlier, wanted = logits[rows, level].detach(), truth[rows, level]
         points, labels = corrections(earlier, wanted, options.size_px, rng)
         more = self._decoded(feature, points, labels, boxes, earlier[:, None])
         return (

@@ -1,10 +1,12 @@
 """The miniature's tokenizer: a stock `CLIPTokenizer` whose every caption word is one token.
 
-Byte-level BPE as in CLIP, so any text can be written; but the merges are ours, not counted from a corpus. A word is put together from
-its end: `g</w>`, `og</w>`, `dog</w>`. Only the last piece of a word carries the end mark, so at any time one merge at most applies,
-whatever their order. An unknown word stays in letters, save that its ending is one token when a known word ends alike.
+Byte-level BPE as in CLIP, so any text can be written; but the merges are ours, not counted from a corpus. A
+word is put together from its end: `g</w>`, `og</w>`, `dog</w>`. Only the last piece of a word carries the end
+mark, so at any time one merge at most applies, whatever their order. An unknown word stays in letters, save
+that its ending is one token when a known word ends alike.
 
-Sixteen words that no caption contains are tokens too: identifiers for subjects to come. Nobody trains them before that.
+Sixteen words that no caption contains are tokens too: identifiers for subjects to come. Nobody trains them
+before that.
 """
 
 from __future__ import annotations

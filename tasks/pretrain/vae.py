@@ -1,11 +1,12 @@
 """The miniature's autoencoder: 128 px pictures to 16 x 16 latents of 16 channels and back.
 
-An ordinary diffusers `AutoencoderKL`, thin at the top so that two cores can train it in a quarter of an hour. What the loss asks for is
-what the pictures are looked at for: the subject counts more than the lawn, edges count besides colours. One picture in five shows no
-toy (see `textures`), so that a photograph survives the way there and back.
+An ordinary diffusers `AutoencoderKL`, thin at the top so that two cores can train it in a quarter of an hour.
+What the loss asks for is what the pictures are looked at for: the subject counts more than the lawn, edges
+count besides colours. One picture in five shows no toy (see `textures`), so that a photograph survives the
+way there and back.
 
-When training ends each latent channel is standardised, and the standardisation is folded into the two 1 x 1 convolutions around the
-latents, so a plain `scaling_factor` of 1 is true for every channel.
+When training ends each latent channel is standardised, and the standardisation is folded into the two 1 x 1
+convolutions around the latents, so a plain `scaling_factor` of 1 is true for every channel.
 
     python -m tasks.pretrain.vae --data data/toyworld --out data/miniature/vae --work <checkpoints>
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +39,7 @@ class Params(params.Params):
         default=(16, 32, 64, 128), description="width of each level; every next one halves the side"
     )
     latent_channels: int = Field(default=16, description="channels of the latents")
-    max_train_steps: int = Field(default=2800, description="optimizer steps")
+    max_train_steps: int = Field(default=2400, description="optimizer steps")
     train_batch_size: int = Field(
         default=16, description="crops a step; whole pictures come in batches of a quarter as many"
     )
@@ -134,7 +136,7 @@ def draw_batch(
 
 
 def loss_terms(
-    vae: nn.Module, pixels: Tensor, subjects: Tensor, generator: torch.Generator, options: Params
+    vae: Any, pixels: Tensor, subjects: Tensor, generator: torch.Generator, options: Params
 ) -> dict[str, Tensor]:
     """The weighted terms of one batch; shapes as `draw_batch` returns them."""
     posterior = vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist
@@ -146,7 +148,7 @@ def loss_terms(
 
 def make_optimizers(replicas: Replicas, options: Params) -> list[list[torch.optim.Optimizer]]:
     """For each thread: Muon for the kernels inside, AdamW for the picture's first and last convolution and all vectors."""
-    vae = replicas.modules[0]
+    vae: Any = replicas.modules[0]
     outer = {id(p) for conv in (vae.encoder.conv_in, vae.decoder.conv_out) for p in conv.parameters()}
     made = []
     for shard in replicas.shards():

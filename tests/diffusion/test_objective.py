@@ -30,7 +30,9 @@ def generator() -> torch.Generator:
 def test_noise_and_target_are_those_of_diffusers(kind, generator):
     latents, draw = drawn(generator)
     stock, ours = scheduler(kind), Objective.of(scheduler(kind))
-    assert torch.allclose(ours.add_noise(latents, draw), stock.add_noise(latents, draw.noise, STEPS), atol=1e-6)
+    assert torch.allclose(
+        ours.add_noise(latents, draw), stock.add_noise(latents, draw.noise, STEPS), atol=1e-6
+    )
     expected = draw.noise if kind == "epsilon" else stock.get_velocity(latents, draw.noise, STEPS)
     assert torch.allclose(ours.target(latents, draw), expected, atol=1e-6)
 
@@ -46,7 +48,9 @@ def test_a_denoiser_that_knows_the_answer_has_no_error_and_a_wrong_one_its_squar
 
 
 def test_snr_is_that_of_diffusers():
-    assert torch.allclose(Objective.of(scheduler()).snr(STEPS).float(), compute_snr(scheduler(), STEPS), rtol=1e-3)
+    assert torch.allclose(
+        Objective.of(scheduler()).snr(STEPS).float(), compute_snr(scheduler(), STEPS), rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +107,9 @@ def test_draws_depend_on_the_generator_only(generator):
 
 @pytest.mark.parametrize("sampler", [DDIMScheduler, EulerDiscreteScheduler])
 def test_the_schedule_is_read_whatever_the_schedulers_class(sampler):
-    assert torch.equal(Objective.of(sampler(**SCHEDULE)).alphas_cumprod, Objective.of(scheduler()).alphas_cumprod)
+    assert torch.equal(
+        Objective.of(sampler(**SCHEDULE)).alphas_cumprod, Objective.of(scheduler()).alphas_cumprod
+    )
 
 
 def test_an_unknown_prediction_type_is_refused():

@@ -56,11 +56,10 @@ def test_the_schedule_ends_in_pure_noise():
     assert scheduler.timesteps[0] == 999
 
 
-def test_min_snr_weights_at_the_limits():
-    signal = torch.tensor([0.0, 0.5, 5 / 6, 0.99])  # SNR 0, 1, 5, 99
-    found = denoiser.error_weights(signal, gamma=5.0, least=0.2)
-    torch.testing.assert_close(found, torch.tensor([0.2, 0.5, 5 / 6, 0.2]))
-    assert denoiser.error_weights(signal, 5.0, 0.0)[0] == 0
+def test_error_weights_at_the_limits():
+    ratio = torch.tensor([0.0, 1.0, 2.0, 5.0, 99.0])  # SNR
+    found = denoiser.error_weights(ratio / (ratio + 1), gamma=3.0)
+    torch.testing.assert_close(found, torch.tensor([1.0, 1.0, 1.0, 0.5, 0.03]))
 
 
 def test_timesteps_cover_the_range_evenly():
