@@ -65,6 +65,8 @@ def test_error_weights_at_the_limits():
 def test_timesteps_cover_the_range_evenly():
     timesteps = denoiser.spread_timesteps(np.random.default_rng(0), 10, 1000)
     assert sorted((timesteps // 100).tolist()) == list(range(10))
+    shifted = denoiser.spread_timesteps(np.random.default_rng(0), 1000, 1000, shift=2.5)
+    assert 0.70 < shifted.double().median() / 1000 < 0.73 and shifted.max() < 1000  # 2.5 / 2 / (1 + 1.5 / 2)
 
 
 def test_captions_lose_all_words_or_gain_a_stranger(tokenizer):
