@@ -24,7 +24,7 @@ from tasks.shared import folders, images, settings
 from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
 from tasks.toyworld.dataset import write_dataset
 
-PROMPTS, SEED, BATCH = 1000, 11, 20
+SEED, BATCH = 11, 20
 ALREADY = (  # what the trainings of judges and segmenter measured, from their own quality.json
     "judge_class_accuracy", "judge_setting_accuracy", "judge_colour_accuracy", "caption_retrieval_top1", "identity_auc",
     "identity_top1", "segmenter_miou",
@@ -51,24 +51,24 @@ def asked_for(count: int) -> tuple[list[str], list[dict[str, int]]]:
     return prompts, answers
 
 
-def drawing(project: Path, data: Path, sheet: Path) -> dict[str, float]:
+def drawing(project: Path, data: Path, sheet: Path, count: int) -> dict[str, float]:
     """Are the asked class, setting and colour drawn? With the class prior's shipped sampler."""
     told = settings.load(project / "params.yaml")
     backbone, shipped = open_base(told.base), told.section(PriorParams, "class_prior")
     options = SampleOptions.model_validate(
         {name: getattr(shipped, name) for name in SampleOptions.model_fields}
     )
-    prompts, answers = asked_for(PROMPTS)
+    prompts, answers = asked_for(count)
     began = time.monotonic()
     pictures = np.concatenate(
         [
             backbone.sample(prompts[start : start + BATCH], list(range(start, start + BATCH)), options, BATCH)
-            for start in range(0, PROMPTS, BATCH)
+            for start in range(0, count, BATCH)
         ]
     )
-    seconds = (time.monotonic() - began) / PROMPTS
-    # a stride that visits every class and setting
-    images.save(sheet, images.grid([list(pictures[row * 125 : row * 125 + 64 : 8]) for row in range(8)]))
+    seconds = (time.monotonic() - began) / count
+    shown = pictures[np.linspace(0, count - 1, 64).astype(int)]
+    images.save(sheet, images.grid([list(shown[row * 8 : row * 8 + 8]) for row in range(8)]))
     heldout = Renders(data / "heldout")
     judge = attribute_judge.train(Renders(data / "judge"))
     single = [n for n, scene in enumerate(heldout.scenes) if len(scene["objects"]) == 1]
@@ -81,6 +81,7 @@ def drawing(project: Path, data: Path, sheet: Path) -> dict[str, float]:
         "t2i_setting_accuracy": drawn["setting"],
         "t2i_colour_accuracy": round(drawn["colour"] / true["colour"], 4),
         **{f"bench_judge_{name}_accuracy": share for name, share in true.items()},
+        "t2i_prompts": count,
         "seconds_per_picture": round(seconds, 3),
     }
 
@@ -113,12 +114,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--photos", type=Path, help="real photos, a folder for each subject; read only")
+    parser.add_argument("--prompts", type=int, default=1000, help="pictures that are drawn and judged")
     given, project = parser.parse_args(), settings.find_project(Path.cwd())
     data, out = project / "data" / "toyworld", project / "data" / "miniature"
     for name, count, seed in (("heldout", 1500, 3), ("judge", 8000, 2)):
         write_dataset(data / name, count=count, seed=seed, split="judge")
     quality = recorded(project) | rebuilding(project, data, given.photos)
-    quality |= drawing(project, data, project / "docs" / "miniature_samples.png")
+    quality |= drawing(project, data, project / "docs" / "miniature_samples.png", given.prompts)
     with folders.staged_file(out / "quality.json") as path:
         path.write_text(json.dumps(quality, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(json.dumps(quality, indent=1, sort_keys=True))
