@@ -1,5 +1,6 @@
 """Writes docs/configuration.md from the params' own schema: `python -m docs.configuration`."""
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -57,7 +58,7 @@ def _plain(value: object) -> object:
 
 def _type(field: FieldInfo) -> str:
     text = getattr(field.annotation, "__name__", "") if isinstance(field.annotation, type) else ""
-    text = text or str(field.annotation).replace("typing.", "")
+    text = text or re.sub(r"Annotated\[(\w+), [^\]]*\]", r"\1", str(field.annotation).replace("typing.", ""))
     limits = [
         f"{sign} {getattr(m, attr)}" for m in field.metadata for attr, sign in _LIMITS if hasattr(m, attr)
     ]

@@ -45,7 +45,7 @@ def digest_of(model: Path) -> str:
     total = hashlib.sha256()
     for path in files:
         name = path.name if path == model else path.relative_to(model).as_posix()
-        if any(part.startswith(".") for part in name.split("/")) or name == FIGURES:
+        if any(part.startswith(".") for part in name.split("/")) or path.name == FIGURES:
             continue
         size = path.stat().st_size
         total.update(f"{name}\0{size}\0".encode())
