@@ -1,6 +1,7 @@
 """Projects whose stages are the small stand-ins of tests/flows/standin."""
 
 import contextlib
+import logging
 import os
 import shutil
 import subprocess
@@ -203,3 +204,12 @@ def read_only() -> Callable[[Path], contextlib.AbstractContextManager[None]]:
                 subprocess.run(["umount", str(folder)], check=True)
 
     return closed
+
+
+@pytest.fixture(autouse=True)
+def dvc_does_not_write_to_an_earlier_tests_stream() -> None:
+    """DVC's command line keeps the stderr of the test that called it first, and raises when that one is closed."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("dvc") and isinstance(logger, logging.Logger):
+            for handler in list(logger.handlers):
+                logger.removeHandler(handler)
