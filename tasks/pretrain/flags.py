@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
+import torch
 from pydantic import BaseModel
 
 from tasks.shared import params
@@ -24,3 +27,14 @@ def read(arguments: argparse.Namespace, model: type[Section]) -> Section:
         name: getattr(arguments, name) for name in model.model_fields if getattr(arguments, name) is not None
     }
     return params.validate(model, given, "flags")
+
+
+def run(train: Callable[[Path, Path, Path, Section], None], model: type[Section], about: str | None) -> None:
+    """The command line of a training on one thread: `train(data, out, work, options)` from flags."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("data", "out", "work"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    add(parser, model)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    train(given.data, given.out, given.work, read(given, model))

@@ -10,7 +10,6 @@ some patches are hidden (Li et al. 2023, arXiv:2212.00794); linear heads on the 
 colours, pattern and decal while training and are thrown away.
 """
 
-import argparse
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
 from tasks.pretrain import augmentation, checkpoints, fitting, flags, positions
-from tasks.pretrain.renders import Renders
+from tasks.pretrain.renders import Renders, to_unit
 from tasks.shared import folders, params
 from tasks.toyworld import identity as toys
 from tasks.toyworld import subjects
@@ -211,7 +210,7 @@ def draw_batch(
 def embed_images(judge: ViTModel, images: np.ndarray) -> Tensor:
     """Embeddings of any number of pictures. uint8 [... s s 3] -> [... d]"""
     flat = images.reshape(-1, *images.shape[-3:])
-    parts = [embed(judge, _pixels(flat[start : start + 64])) for start in range(0, len(flat), 64)]
+    parts = [embed(judge, to_unit(flat[start : start + 64])) for start in range(0, len(flat), 64)]
     return torch.cat(parts).reshape(*images.shape[:-3], -1)
 
 
@@ -347,23 +346,5 @@ def train(data: Path, out: Path, work: Path, options: Params, stop_at: int | Non
     save(student.judge, out, toybench_figures(student.judge.half().float()))
 
 
-def _pixels(images: np.ndarray) -> Tensor:
-    """uint8 [n h w 3] -> 0..1 [n 3 h w]"""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
-
-
-def main() -> None:
-    """Command line of this file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for name in ("data", "out", "work"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    flags.add(parser, Params)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    train(given.data, given.out, given.work, flags.read(given, Params))
-
-
 if __name__ == "__main__":
-    main()
+    flags.run(train, Params, __doc__)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer, ViTModel
 
 from tasks.pretrain import augmentation, checkpoints, fitting, flags, positions, statements
-from tasks.pretrain.renders import Renders
+from tasks.pretrain.renders import Renders, to_unit
 from tasks.shared import folders, params
 from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
 from tasks.toyworld.identity import PATTERNS
@@ -151,7 +151,7 @@ def embed_texts(judge: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) ->
 def embed_images(judge: CLIPModel, images: np.ndarray) -> Tensor:
     """Unit-length embeddings of uint8 [n h w 3]. [n projection]"""
     parts = [
-        judge.visual_projection(image_tower(judge, _pixels(images[start : start + 64])))
+        judge.visual_projection(image_tower(judge, to_unit(images[start : start + 64])))
         for start in range(0, len(images), 64)
     ]
     return F.normalize(torch.cat(parts), dim=-1)
@@ -300,7 +300,7 @@ def train(
     count = min(options.pictures, len(split) - options.watched)
     student = Student(options, words, split.images.shape[1])
     start = ViTModel.from_pretrained(encoder, add_pooling_layer=False)
-    start_from(student.judge, start, _pixels(split.images[:64]))
+    start_from(student.judge, start, to_unit(split.images[:64]))
     patches = (split.images.shape[1] // options.patch_px) ** 2
 
     def losses(step: int) -> dict[str, Tensor]:
@@ -338,11 +338,6 @@ def _text(scene: statements.Scene, rng: np.random.Generator, short: float) -> tu
     if rng.random() < short:
         return statements.short_text(scene, rng)
     return scene["caption"], statements.said(scene["caption"], scene)
-
-
-def _pixels(images: np.ndarray) -> Tensor:
-    """uint8 [n h w 3] -> 0..1 [n 3 h w]"""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
 
 
 def main() -> None:

@@ -74,3 +74,8 @@ def said(scene: dict[str, Any], rng: np.random.Generator) -> str:
 def to_pixels(images: np.ndarray) -> Tensor:
     """uint8 [b h w 3] -> float -1..1 [b 3 h w]"""
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_unit(images: np.ndarray) -> Tensor:
+    """Pictures as the judges' processors take them. uint8 [b h w 3] -> 0..1 [b 3 h w]"""
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255

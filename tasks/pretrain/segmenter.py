@@ -10,7 +10,6 @@ Source: Kirillov et al. 2023, arXiv:2304.02643, and the package. Differs:
 - Cross-entropy and dice at the decoder's own resolution.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -330,18 +329,5 @@ def train(data: Path, out: Path, work: Path, options: Params, stop_at: int | Non
     )
 
 
-def main() -> None:
-    """Command line of this file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for name in ("data", "out", "work"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    flags.add(parser, Params)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    train(given.data, given.out, given.work, flags.read(given, Params))
-
-
 if __name__ == "__main__":
-    main()
+    flags.run(train, Params, __doc__)
