@@ -1,8 +1,10 @@
 """Folders that are finished or absent: write beside, flush, rename."""
 
 import errno
+import glob
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,10 +71,16 @@ def _staged(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
-    """Like `staged`, for a single file."""
+    """Like `staged`, for a single file; several writers may be at it, the last one to finish wins.
+
+    Each writes under a name of its own; what a killed one left behind is removed by the next.
+    """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.new")
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*-[0-9]*.new"):
+            if not _runs(int(leftover.name.split(".")[-2].split("-")[0])):
+                leftover.unlink(missing_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")
         try:
             yield fresh
             with open(fresh, "rb+") as file:
@@ -80,6 +88,16 @@ def staged_file(path: Path) -> Iterator[Path]:
             os.replace(fresh, path)
         finally:
             fresh.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, so it runs
+    return True
 
 
 def _flush(folder: Path) -> None:

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,31 @@ def test_a_file_is_whole_or_absent(tmp_path: Path):
     with staged_file(tmp_path / "a.json") as path:
         path.write_text("whole")
     assert contents(tmp_path) == {"a.json": b"whole"}
+
+
+def test_several_writers_of_one_file_do_not_meet(tmp_path: Path):
+    both_inside = threading.Barrier(8)
+
+    def write(number: int) -> None:
+        with staged_file(tmp_path / "a.json") as path:
+            path.write_text(str(number) * 1000)
+            both_inside.wait(timeout=60)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert contents(tmp_path) == {"a.json": contents(tmp_path)["a.json"]}
+    assert set(contents(tmp_path)["a.json"]) <= set(b"01234567")
+    assert len(set(contents(tmp_path)["a.json"])) == 1
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_running_ones_is_not(tmp_path: Path):
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    (tmp_path / f".a.json.{child.pid}-1.new").write_text("half")
+    (tmp_path / f".a.json.{os.getpid()}-1.new").write_text("another thread's")
+    with staged_file(tmp_path / "a.json") as path:
+        path.write_text("whole")
+    assert contents(tmp_path) == {"a.json": b"whole", f".a.json.{os.getpid()}-1.new": b"another thread's"}
 
 
 def test_a_manifest_notices_a_changed_a_missing_and_a_foreign_folder(tmp_path: Path):
