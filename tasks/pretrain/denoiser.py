@@ -2,7 +2,8 @@
 
 v-prediction under the schedule that ships with the model: `scheduler_config.json` is read, not repeated. The
 subject counts more than its surroundings, one caption in ten is empty (for guidance), some carry a word
-nobody knows (so that a user's odd word does no harm), and what ships is the moving average of the weights.
+nobody knows (so that a user's odd word does no harm). The middle is asked what lies where, besides (see `layout`).
+What ships is the moving average of the weights.
 
     python -m tasks.pretrain.denoiser --data data/toyworld --vae data/miniature/vae --out data/miniature --work <checkpoints>
 """
@@ -22,7 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from tasks.pretrain import checkpoints, flags, loop, miniature
+from tasks.pretrain import checkpoints, flags, layout, loop, miniature
 from tasks.pretrain import tokenizer as tokenizers
 from tasks.pretrain.latents import Latents, write
 from tasks.pretrain.parallel import Replicas
@@ -35,7 +36,7 @@ class Params(params.Params):
     """Size of the text encoder and denoiser and of their training."""
 
     channels: tuple[int, ...] = Field(
-        default=(64, 128, 192), description="width of each level; every next one halves the side"
+        default=(96, 160, 192), description="width of each level; every next one halves the side"
     )
     text_width: int = Field(default=192, description="hidden size of the text encoder")
     text_layers: int = Field(default=3, description="transformer layers of the text encoder")
@@ -60,6 +61,9 @@ class Params(params.Params):
     )
     timestep_shift: float = Field(default=2.5, description="1: uniform timesteps; above: more high noise")
     subject_weight: float = Field(default=5.0, description="a latent that an object covers counts 1 + this")
+    layout_weight: float = Field(
+        default=0.2, description="of naming what lies where beside the squared error, per nat"
+    )
     ema_decay: float = Field(default=0.999, description="of the moving average of the weights, per step")
     checkpoint_every: int = Field(default=250, description="steps")
     seed: int = Field(default=0, description="of weights, batches, timesteps and noise")
@@ -74,10 +78,19 @@ class Model(nn.Module):
         self.text_encoder = miniature.make_text_encoder(tokenizer, options.text_width, options.text_layers)
         self.denoiser = miniature.make_denoiser(options.channels, latent_channels, size, options.text_width)
         self.denoiser.set_attn_processor(AttnProcessor())  # the fused one is slower at these sizes
+        self.layout = layout.Head(options.channels[-1])
+        self.denoiser.up_blocks[0].register_forward_hook(_keep_features)
 
-    def forward(self, noisy_latents: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        """Prediction of the target. [b c h w], [b], [b l] -> [b c h w]"""
-        return self.denoiser(noisy_latents, timesteps, self.text_encoder(tokens).last_hidden_state).sample
+    def forward(self, noisy_latents: Tensor, timesteps: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Prediction of the target, and what lies where. [b c h w], [b], [b l] -> [b c h w], logits [b labels h' w']"""
+        hidden = self.text_encoder(tokens).last_hidden_state
+        predicted = self.denoiser(noisy_latents, timesteps, hidden).sample
+        return predicted, self.layout(self.denoiser.up_blocks[0].features)
+
+
+def _keep_features(block: nn.Module, _: tuple[Any, ...], output: Tensor) -> None:
+    # On the block itself, not in a closure: a replica is a deep copy and must keep its own.
+    block.features = output  # type: ignore[assignment]
 
 
 def velocity(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
@@ -155,25 +168,28 @@ class Captions:
 
 def loss_terms(
     model: nn.Module,
-    batch: tuple[Tensor, Tensor, np.ndarray],
+    batch: tuple[Tensor, Tensor, np.ndarray, np.ndarray],
     captions: Captions,
     scheduler: SchedulerMixin,
     rng: np.random.Generator,
     options: Params,
 ) -> dict[str, Tensor]:
-    """The weighted squared error of one batch, as `Latents.batch` returns it, under timesteps and noise from `rng`."""
-    latents, subjects, tokens = batch
+    """The weighted errors of one batch, as `Latents.batch` returns it, under timesteps and noise from `rng`."""
+    latents, subjects, labels, tokens = batch
     timesteps = spread_timesteps(
         rng, len(latents), scheduler.config.num_train_timesteps, options.timestep_shift
     )
     noise = torch.randn(latents.shape, generator=checkpoints.torch_draws(rng))
     noisy_latents = scheduler.add_noise(latents, noise, timesteps)
     signal = scheduler.alphas_cumprod[timesteps]
-    predicted = model(noisy_latents, timesteps, captions.draw(tokens, rng))
+    predicted, named = model(noisy_latents, timesteps, captions.draw(tokens, rng))
     target = velocity(latents, noise, signal) if scheduler.config.prediction_type == "v_prediction" else noise
     where = 1 + options.subject_weight * subjects
     weight = error_weights(signal, options.snr_gamma)[:, None, None, None] * where / where.mean()
-    return {"error": (weight * (predicted - target).square()).mean()}
+    return {
+        "error": (weight * (predicted - target).square()).mean(),
+        "layout": options.layout_weight * layout.error(named, labels, options.subject_weight),
+    }
 
 
 def make_optimizers(replicas: Replicas, options: Params) -> list[list[torch.optim.Optimizer]]:

@@ -1,4 +1,4 @@
-"""What the denoiser trains on, computed once: latents, where the subject is, and captions as token numbers."""
+"""What the denoiser trains on, computed once: latents, where the subject is, what lies where, and captions as token numbers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
+from tasks.pretrain.layout import label_map
 from tasks.pretrain.renders import Renders
 from tasks.pretrain.vae import encode
 from tasks.shared import folders
@@ -23,25 +24,29 @@ class Latents:
     """The encoded pictures of one split, memory-mapped.
 
     Attributes:
-        latents: float16 [n c h w], of mean 0 and deviation 1 per channel
+        latents: float16 [n c h w], of mean 0 per channel, deviation 1 over all
         subjects: uint8 [n h w], share of each latent's pixels that an object covers, 255 = all
+        labels: uint8 [n s s], see `tasks.pretrain.layout`
         tokens: int16 [n k l], k captions a picture: start, words, end, padding
     """
 
     def __init__(self, folder: Path):
         self.latents = np.load(folder / "latents.npy", mmap_mode="r")
         self.subjects = np.load(folder / "subjects.npy", mmap_mode="r")
+        self.labels = np.load(folder / "labels.npy", mmap_mode="r")
         self.tokens = np.load(folder / "tokens.npy")
 
     def __len__(self) -> int:
         return len(self.latents)
 
-    def batch(self, indices: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor, np.ndarray]:
-        """latents float [b c h w], subjects 0..1 [b 1 h w], tokens of one of the captions int64 [b l]"""
+    def batch(
+        self, indices: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
+        """latents float [b c h w], subjects 0..1 [b 1 h w], labels [b s s], tokens of one of the captions int64 [b l]"""
         latents = torch.from_numpy(self.latents[indices].astype(np.float32))
         subjects = torch.from_numpy(self.subjects[indices].astype(np.float32) / 255)[:, None]
         spoken = self.tokens[indices, rng.integers(self.tokens.shape[1], size=len(indices))]
-        return latents, subjects, spoken.astype(np.int64)
+        return latents, subjects, self.labels[indices], spoken.astype(np.int64)
 
 
 def tokenise(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> np.ndarray:
@@ -88,6 +93,8 @@ def write(
             for done, _ in enumerate(pool.map(encode_part, range(0, count, part))):
                 if done % 250 == 0:
                     print(f"encoded {done * part} of {count}", flush=True)
+        parts = np.array_split(np.arange(count), max(1, count // 500))
+        np.save(fresh / "labels.npy", np.concatenate([label_map(renders, part) for part in parts]))
         spoken = [tokenise(tokenizer, own) for own in zip(*renders.captions(captions, seed), strict=True)]
         np.save(fresh / "tokens.npy", np.stack(spoken, 1))
         (fresh / "manifest.json").write_text(json.dumps({"pictures": count}) + "\n")

@@ -21,6 +21,7 @@ class Renders:
     Attributes:
         images: uint8 [n s s 3], sRGB, memory-mapped
         masks: uint8 [n s s], 0 background, k the k-th object, memory-mapped
+        parts: uint8 [n s s], 0 background, numbers of `tasks.toyworld.shapes`, memory-mapped
         scenes: what was rendered, one dict a picture (`caption`, `setting`, `view`, `objects`, ...)
     """
 
@@ -32,6 +33,7 @@ class Renders:
             raise UserError(f"{folder}: no finished renders there; run tasks.toyworld.render first")
         self.images = np.load(folder / "images.npy", mmap_mode="r")
         self.masks = np.load(folder / "masks.npy", mmap_mode="r")
+        self.parts = np.load(folder / "parts.npy", mmap_mode="r")
         lines = (folder / "scenes.jsonl").read_text(encoding="utf-8").splitlines()
         self.scenes: list[dict[str, Any]] = [json.loads(line) for line in lines]
         if not len(self.images) == len(self.masks) == len(self.scenes):

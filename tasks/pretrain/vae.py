@@ -5,8 +5,8 @@ What the loss asks for is what the pictures are looked at for: the subject count
 count besides colours. One picture in five shows no toy (see `textures`), so that a photograph survives the
 way there and back.
 
-When training ends each latent channel is standardised, and the standardisation is folded into the two 1 x 1
-convolutions around the latents, so a plain `scaling_factor` of 1 is true for every channel.
+When training ends the latents are turned and stretched so that what shows more is larger (see `latent_scale`),
+and a plain `scaling_factor` of 1 is true.
 
     python -m tasks.pretrain.vae --data data/toyworld --out data/miniature/vae --work <checkpoints>
 """
@@ -26,6 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tasks.pretrain import checkpoints, flags, loop, textures
+from tasks.pretrain.latent_scale import rescale
 from tasks.pretrain.muon import Muon
 from tasks.pretrain.parallel import Replicas
 from tasks.pretrain.renders import Renders, to_pixels
@@ -65,8 +66,11 @@ class Params(params.Params):
     kl_weight: float = Field(
         default=3e-4, description="of the divergence from a unit normal, nats per latent number"
     )
-    standardise_on: int = Field(
-        default=2000, description="training pictures that the latents' mean and spread are measured on"
+    emphasis: float = Field(
+        default=0.75, description="1: distance between latents is distance between pictures; 0: whitened"
+    )
+    rescale_on: int = Field(
+        default=2000, description="training pictures that the latents' spread is measured on"
     )
     checkpoint_every: int = Field(default=200, description="steps")
     seed: int = Field(default=0, description="of weights, batches and posterior noise")
@@ -166,7 +170,7 @@ def rate(step: int, options: Params) -> float:
 
 
 def train(data: Renders, work: Path, options: Params, stop_at: int | None = None) -> AutoencoderKL:
-    """Train, going on from the checkpoint in `work` if there is one; the latents are not standardised yet.
+    """Train, going on from the checkpoint in `work` if there is one; the latents are not rescaled yet.
 
     Args:
         stop_at: return after this step with the checkpoint written (tests interrupt a run with it).
@@ -198,25 +202,6 @@ def train(data: Renders, work: Path, options: Params, stop_at: int | None = None
 def encode(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
     """The latents' means. -1..1 [b 3 h w] -> [b c h/8 w/8]"""
     return vae.encode(pixels.to(vae.dtype)).latent_dist.mean.float()
-
-
-@torch.no_grad()
-def standardise(vae: AutoencoderKL, latents: Tensor) -> None:
-    """Make every latent channel of mean 0 and standard deviation 1, without changing what decodes from what.
-
-    z' = (z - mean) / spread is folded into `quant_conv`, its inverse into `post_quant_conv`.
-
-    Args:
-        latents: a sample of the data's latents as `vae` encodes it now. [n c h w]
-    """
-    mean, spread = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    count = len(mean)
-    quant, post = vae.quant_conv, vae.post_quant_conv
-    quant.bias[:count] = (quant.bias[:count] - mean) / spread
-    quant.weight[:count] /= spread[:, None, None, None]
-    quant.bias[count:] -= 2 * spread.log()  # the second half is the posterior's log variance
-    post.bias += post.weight[:, :, 0, 0] @ mean
-    post.weight *= spread[None, :, None, None]
 
 
 def psnr(recon: Tensor, pixels: Tensor, where: Tensor | None = None) -> Tensor:
@@ -271,7 +256,7 @@ def _square(path: Path, size_px: int) -> np.ndarray:
 
 
 def run(data: Path, out: Path, work: Path, options: Params, photos: Path | None = None) -> dict[str, float]:
-    """Train on `data/train`, standardise, measure on `data/heldout`, write `out`; returns the measures.
+    """Train on `data/train`, rescale, measure on `data/heldout`, write `out`; returns the measures.
 
     Args:
         out: diffusers folder of the autoencoder, half precision, with `quality.json` beside the weights.
@@ -279,13 +264,9 @@ def run(data: Path, out: Path, work: Path, options: Params, photos: Path | None 
     """
     renders = Renders(data / "train")
     vae = train(renders, work, options)
-    chosen = checkpoints.draws(options.seed, 0, 998).permutation(len(renders))[: options.standardise_on]
-    standardise(
-        vae,
-        torch.cat(
-            [encode(vae, renders.pixels(part)) for part in np.array_split(chosen, max(1, len(chosen) // 50))]
-        ),
-    )
+    chosen = checkpoints.draws(options.seed, 0, 998).permutation(len(renders))[: options.rescale_on]
+    parts = np.array_split(chosen, max(1, len(chosen) // 50))
+    rescale(vae, torch.cat([encode(vae, renders.pixels(part)) for part in parts]), options.emphasis)
     vae.half().float()  # measure what is shipped
     quality = measure(vae, Renders(data / "heldout"))
     if photos is not None:

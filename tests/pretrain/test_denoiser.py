@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionPipeline
 
-from tasks.pretrain import denoiser, miniature, vae
+from tasks.pretrain import denoiser, layout, miniature, vae
 from tasks.pretrain import tokenizer as tokenizers
 from tasks.pretrain.latents import Latents, tokenise
 
@@ -33,6 +33,7 @@ def data(tokenizer, tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "latents.npy", rng.standard_normal((5, 4, 8, 8)).astype(np.float16))
     np.save(tmp_path / "subjects.npy", rng.integers(0, 256, (5, 8, 8), np.uint8))
+    np.save(tmp_path / "labels.npy", rng.integers(0, layout.LABELS, (5, 64, 64), np.uint8))
     np.save(tmp_path / "tokens.npy", tokenise(tokenizer, CAPTIONS)[:, None])
     return Latents(tmp_path)
 

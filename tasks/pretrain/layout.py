@@ -1,0 +1,74 @@
+"""What lies where: the truth that the denoiser's middle is asked for while it learns to denoise.
+
+A denoiser that sees only squared errors finds the outlines of a class late. The renders know more than their
+pixels: which part of which class every pixel shows, and which setting the rest. A linear head on an inner layer
+names that for each cell of the layer's grid, from noisy latents and the caption alone, and is thrown away after
+training. It plays the part that an image encoder's features play in representation alignment (Yu et al. 2024,
+arXiv:2410.06940, eq. 8; for U-Nets Tian et al. 2025, arXiv:2503.18414). Differs: the features are the renderer's
+truth, so no judge that later scores pictures has a hand in making them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tasks.pretrain.renders import Renders
+from tasks.toyworld.captions import CLASSES, SETTINGS
+from tasks.toyworld.shapes import PART_NAMES
+
+PARTS = len(PART_NAMES) - 1  # without "none"
+LABELS = len(SETTINGS) + len(CLASSES) * PARTS  # a setting, or a part of a class
+SIDE = 64  # label maps are kept at this size
+
+
+def label_map(renders: Renders, indices: np.ndarray) -> np.ndarray:
+    """The label of every pixel, every so many pixels. uint8 [n SIDE SIDE] (smaller where the pictures are)"""
+    step = max(1, renders.images.shape[1] // SIDE)
+    owners, parts = (kept[indices, ::step, ::step] for kept in (renders.masks, renders.parts))
+    labels = np.empty(owners.shape, np.uint8)
+    for row, number in enumerate(indices):
+        scene = renders.scenes[number]
+        first = [len(SETTINGS) + PARTS * CLASSES.index(one["class"]) for one in scene["objects"]]
+        bases = np.array([SETTINGS.index(scene["setting"]), *first])
+        labels[row] = bases[owners[row]] + np.where(owners[row] > 0, np.maximum(parts[row], 1) - 1, 0)
+    return labels
+
+
+def shares(labels: np.ndarray, side: int) -> Tensor:
+    """How much of each cell every label covers; sums to 1 over labels. uint8 [b s s] -> float [b LABELS side side]"""
+    count, size, _ = labels.shape
+    cell = size // side
+    rows, columns = np.divmod(np.arange(size * size), size)
+    place = (rows // cell) * side + columns // cell
+    index = (np.arange(count)[:, None] * side * side + place) * LABELS + labels.reshape(count, -1)
+    counted = np.bincount(index.ravel(), minlength=count * side * side * LABELS)
+    found = torch.from_numpy(counted.reshape(count, side, side, LABELS)).float() / (cell * cell)
+    return found.permute(0, 3, 1, 2)
+
+
+class Head(nn.Module):
+    """Names labels from an inner layer's features, cell by cell. [b channels h w] -> logits [b LABELS h w]"""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(16, channels)
+        self.name = nn.Conv2d(channels, LABELS, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.name(F.silu(self.norm(features)))
+
+
+def error(logits: Tensor, labels: np.ndarray, subject_weight: float) -> Tensor:
+    """Cross-entropy between a cell's shares and the named ones, nats; cells of an object count 1 + `subject_weight` times.
+
+    Args:
+        logits: [b LABELS h h]
+        labels: as `label_map` returns them. uint8 [b s s]
+    """
+    wanted = shares(labels, logits.shape[-1])
+    weight = 1 + subject_weight * wanted[:, len(SETTINGS) :].sum(1)
+    missed = -(wanted * logits.log_softmax(1)).sum(1)
+    return (weight * missed).mean() / weight.mean()
