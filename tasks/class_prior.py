@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from tasks.backbones.base import Backbone, SampleOptions, open_base
+from tasks.backbones import _warm as warm
+from tasks.backbones.base import Backbone, SampleOptions
 from tasks.guards import output
 from tasks.guards.base import Context, Picture
 from tasks.metrics._judges import TextJudge
@@ -71,7 +72,7 @@ def run(class_file: Path, out: Path, settings: Settings) -> None:
     word = params.validate(ClassFile, params.read_yaml(class_file), str(class_file)).class_word
     prompt = prompts.filled(options.prompt, {"class": word}, "class_prior.prompt")
     judge, base = _open_judge(options, settings), settings.base
-    backbone = open_base(base)
+    backbone = warm.take(base)
     key = {
         "recipe": recipe,
         "base": {**backbone.identity, "dtype": base.dtype},
@@ -87,6 +88,7 @@ def run(class_file: Path, out: Path, settings: Settings) -> None:
     without_class = " ".join(prompts.filled(options.prompt, {"class": ""}, "class_prior.prompt").split())
     check = ClassCheck(judge, prompt, without_class)
     Drawing(backbone, options, prompt, store, check).draw_missing()
+    warm.give_back(base, backbone)
     entries = [store.entry(index) for index in range(options.num_class_images)]
     if not any(entry["file"] for entry in entries):
         raise UserError(f"class_prior: no usable picture for {prompt!r} ({'; '.join(entries[0]['reasons'])})")

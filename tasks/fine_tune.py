@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.backbones.base import Backbone, SampleOptions, open_base
+from tasks.backbones import _warm as warm
+from tasks.backbones.base import Backbone, SampleOptions
 from tasks.guards import consent, output
 from tasks.guards.base import Context, Picture
 from tasks.methods.base import Material, Pictures
@@ -46,7 +47,7 @@ def run(segment: Path, prior: Path, out: Path, settings: Settings) -> None:
     ]
     consent.require(subject, out.parent, "train")
     base = settings.base
-    backbone = open_base(base)
+    backbone = warm.take(base)
     photos, segment_facts = pictures.instance(segment, backbone.size_px, options.masked_loss)
     class_pictures: Pictures | None = None
     prior_facts: dict[str, Any] = {}

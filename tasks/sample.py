@@ -16,7 +16,8 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from tasks.backbones.base import Backbone, SampleOptions, open_base
+from tasks.backbones import _warm as warm
+from tasks.backbones.base import Backbone, SampleOptions
 from tasks.guards import consent, output
 from tasks.guards.base import Context, Picture
 from tasks.methods.base import from_manifest
@@ -105,7 +106,7 @@ def run(fine_tune: Path, out: Path, settings: Settings) -> None:
     consent.require(subject, out.parent, "sample")
     tuning = manifest.verify(fine_tune, "fine_tune")
     method = from_manifest(tuning)
-    backbone = open_base(base)
+    backbone = warm.take(base)
     _check(tuning, subject, backbone, fine_tune)
     warnings = [
         text for prompt in dict.fromkeys(shot.prompt for shot in shots) for text in cut(prompt, backbone)
@@ -133,6 +134,7 @@ def run(fine_tune: Path, out: Path, settings: Settings) -> None:
             entries += draw(
                 backbone, shots, options, Context(subject, out.parent, facts=facts), folder, tuned=True
             )
+        warm.give_back(base, backbone)
         entries.sort(key=lambda entry: (KINDS.index(entry["kind"]), entry["file"]))
         _release_grid(folder, entries, len(options.seeds), Context(subject, out.parent, facts=facts))
         (folder / "samples.json").write_text(

@@ -259,7 +259,7 @@ def test_a_person_without_valid_consent_is_not_drawn(studio: Studio, record: str
     if record:
         (studio.folder / "consent.yaml").write_text(record)
     monkeypatch.setattr(
-        sample, "open_base", lambda base: pytest.fail("opened the base before asking for consent")
+        sample.warm, "take", lambda base: pytest.fail("opened the base before asking for consent")
     )
     with pytest.raises(UserError, match="consent"):
         studio.run(PERSON)

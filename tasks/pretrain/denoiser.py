@@ -36,18 +36,18 @@ class Params(params.Params):
     """Size of the text encoder and denoiser and of their training."""
 
     channels: tuple[int, ...] = Field(
-        default=(96, 160, 192), description="width of each level; every next one halves the side"
+        default=(64, 128, 192), description="width of each level; every next one halves the side"
     )
     text_width: int = Field(default=192, description="hidden size of the text encoder")
     text_layers: int = Field(default=3, description="transformer layers of the text encoder")
     model_max_length: int = Field(default=32, description="tokens of a prompt, start and end included")
-    max_train_steps: int = Field(default=8000, description="optimizer steps")
+    max_train_steps: int = Field(default=13000, description="optimizer steps")
     train_batch_size: int = Field(default=16, description="pictures a step")
     replicas: int = Field(default=2, description="threads that share a step, a half of the pictures each")
     learning_rate: float = Field(default=1e-3, description="peak, of AdamW")
     warmup_steps: int = Field(default=200, description="steps of linear rise")
     decay_from_step: int = Field(
-        default=3600, description="from here to the end the rate falls linearly to nothing"
+        default=5200, description="from here to the end the rate falls linearly to nothing"
     )
     weight_decay: float = Field(
         default=0.01, description="of matrices and kernels, times the learning rate each step"
@@ -57,12 +57,15 @@ class Params(params.Params):
     empty_share: float = Field(default=0.1, description="captions replaced by the empty one")
     unknown_share: float = Field(default=0.1, description="captions that get a random unknown word or mark")
     snr_gamma: float = Field(
-        default=3.0, description="errors count in full up to SNR + 1 = this, and less the less noise there is"
+        default=5.0, description="errors of x0 count by SNR up to this, and not more above"
     )
-    timestep_shift: float = Field(default=2.5, description="1: uniform timesteps; above: more high noise")
-    subject_weight: float = Field(default=5.0, description="a latent that an object covers counts 1 + this")
+    snr_floor: float = Field(
+        default=0.2,
+        description="least weight of a v-error, so that high noise, which composes, is trained too",
+    )
+    subject_weight: float = Field(default=2.0, description="a latent that an object covers counts 1 + this")
     layout_weight: float = Field(
-        default=0.2, description="of naming what lies where beside the squared error, per nat"
+        default=0.03, description="of naming what lies where beside the squared error, per nat"
     )
     ema_decay: float = Field(default=0.999, description="of the moving average of the weights, per step")
     checkpoint_every: int = Field(default=250, description="steps")
@@ -103,28 +106,23 @@ def velocity(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
     return signal.sqrt() * noise - (1 - signal).sqrt() * latents
 
 
-def error_weights(signal: Tensor, gamma: float) -> Tensor:
-    """Weight of the squared v-error at each noise level: min(SNR + 1, gamma) / (SNR + 1), which is min(1, gamma (1 - a)).
+def error_weights(signal: Tensor, gamma: float, floor: float) -> Tensor:
+    """Weight of the squared v-error at each noise level: min(SNR, gamma) / (SNR + 1), but not below `floor`.
 
-    Full weight down to a little noise, so that composition, which is decided at high noise, is learned first.
-    Source: Hang et al. 2023, arXiv:2303.09556, section 3.4. Differs: SNR + 1 where they have SNR, whose weight
-    vanishes at pure noise; with zero terminal SNR the first step of sampling would never be trained.
+    Most of what a picture can teach early stands between much and little noise; at high noise nearly all of the
+    error is chance, and a full weight there drowns the rest.
+    Source: Hang et al. 2023, arXiv:2303.09556, section 3.4. Differs: the floor; with zero terminal SNR the first
+    step of sampling would never be trained without it.
 
     Args:
         signal: a, the share of the picture's variance that is left. [b]
     """
-    return (gamma * (1 - signal)).clamp(max=1.0)
+    return torch.minimum(signal, gamma * (1 - signal)).clamp(min=floor)
 
 
-def spread_timesteps(rng: np.random.Generator, count: int, steps: int, shift: float = 1.0) -> Tensor:
-    """Timesteps, one from each `count`-th of the distribution, in random order: less luck per batch. int64 [count]
-
-    Args:
-        shift: 1: uniform; above: more of the high noise where many-channelled latents are composed.
-            Source: Esser et al. 2024, arXiv:2403.03206, eq. 23, there for larger pictures.
-    """
+def spread_timesteps(rng: np.random.Generator, count: int, steps: int) -> Tensor:
+    """Timesteps, one from each `count`-th of the range, in random order: less luck per batch. int64 [count]"""
     places = (rng.permutation(count) + rng.random()) / count
-    places = shift * places / (1 + (shift - 1) * places)
     return torch.from_numpy((places * steps).astype(np.int64))
 
 
@@ -176,16 +174,18 @@ def loss_terms(
 ) -> dict[str, Tensor]:
     """The weighted errors of one batch, as `Latents.batch` returns it, under timesteps and noise from `rng`."""
     latents, subjects, labels, tokens = batch
-    timesteps = spread_timesteps(
-        rng, len(latents), scheduler.config.num_train_timesteps, options.timestep_shift
-    )
+    timesteps = spread_timesteps(rng, len(latents), scheduler.config.num_train_timesteps)
     noise = torch.randn(latents.shape, generator=checkpoints.torch_draws(rng))
     noisy_latents = scheduler.add_noise(latents, noise, timesteps)
     signal = scheduler.alphas_cumprod[timesteps]
     predicted, named = model(noisy_latents, timesteps, captions.draw(tokens, rng))
     target = velocity(latents, noise, signal) if scheduler.config.prediction_type == "v_prediction" else noise
     where = 1 + options.subject_weight * subjects
-    weight = error_weights(signal, options.snr_gamma)[:, None, None, None] * where / where.mean()
+    weight = (
+        error_weights(signal, options.snr_gamma, options.snr_floor)[:, None, None, None]
+        * where
+        / where.mean()
+    )
     return {
         "error": (weight * (predicted - target).square()).mean(),
         "layout": options.layout_weight * layout.error(named, labels, options.subject_weight),

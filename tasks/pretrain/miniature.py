@@ -58,7 +58,7 @@ def make_text_encoder(tokenizer: CLIPTokenizer, width: int = 192, layers: int = 
 
 
 def make_denoiser(
-    channels: tuple[int, ...] = (64, 128, 192), latent_channels: int = 16, size: int = 16, width: int = 192
+    channels: tuple[int, ...] = (64, 128, 192), latent_channels: int = 8, size: int = 16, width: int = 192
 ) -> UNet2DConditionModel:
     """A U-Net that attends to the text at all levels but the finest."""
     coarser = len(channels) - 1

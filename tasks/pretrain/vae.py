@@ -1,4 +1,4 @@
-"""The miniature's autoencoder: 128 px pictures to 16 x 16 latents of 16 channels and back.
+"""The miniature's autoencoder: 128 px pictures to 16 x 16 latents of 8 channels and back.
 
 An ordinary diffusers `AutoencoderKL`, thin at the top so that two cores can train it in a quarter of an hour.
 What the loss asks for is what the pictures are looked at for: the subject counts more than the lawn, edges
@@ -39,7 +39,7 @@ class Params(params.Params):
     channels: tuple[int, ...] = Field(
         default=(16, 32, 64, 128), description="width of each level; every next one halves the side"
     )
-    latent_channels: int = Field(default=16, description="channels of the latents")
+    latent_channels: int = Field(default=8, description="channels of the latents")
     max_train_steps: int = Field(default=2400, description="optimizer steps")
     train_batch_size: int = Field(
         default=16, description="crops a step; whole pictures come in batches of a quarter as many"
@@ -67,7 +67,7 @@ class Params(params.Params):
         default=3e-4, description="of the divergence from a unit normal, nats per latent number"
     )
     emphasis: float = Field(
-        default=0.75, description="1: distance between latents is distance between pictures; 0: whitened"
+        default=0.2, description="1: distance between latents is distance between pictures; 0: whitened"
     )
     rescale_on: int = Field(
         default=2000, description="training pictures that the latents' spread is measured on"
