@@ -15,9 +15,10 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.context import get_run_context
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-from flows import execution
+from flows import dead_runs, execution
 from flows.execution import Outcome
 from flows.store import staleness
 from flows.store.pipeline import Stage
@@ -47,7 +48,9 @@ def personalize(name: str, project: str | None = None) -> list[dict[str, Any]]:
     workspace = Workspace(Path(project)) if project else find()
     subject = workspace.subject(name)
     progress = _Progress(name, len(staleness.plan(subject)))
+    began = get_run_context().start_time
     outcomes = execution.bring_up_to_date(subject, _as_task(name), progress.tell)
+    dead_runs.bury(f"subject:{name}", began)
     _show(subject, outcomes)
     return [asdict(outcome) for outcome in outcomes]
 

@@ -141,6 +141,15 @@ def test_the_server_ends_with_a_killed_command(rex: SubjectFolder, own_api):
     ]
 
 
+def test_a_killed_run_is_called_crashed_by_the_next(rex: SubjectFolder, own_api):
+    assert dreamline_process(rex.workspace.root, "run", "rex", STANDIN_KILL="sample").code == -signal.SIGKILL
+    done = dreamline_process(rex.workspace.root, "run", "rex")
+    assert done.code == 0, done.err
+    with closing(sqlite3.connect(rex.workspace.state / "prefect" / "prefect.db")) as database:
+        states = database.execute("select state_name from flow_run order by start_time").fetchall()
+    assert [name for (name,) in states] == ["Crashed", "Completed"]
+
+
 def servers_of(workspace: Workspace) -> list[str]:
     """Processes whose environment names the project: its Prefect home."""
     found = []
