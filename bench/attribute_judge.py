@@ -5,15 +5,17 @@ trained anew by the bench in a few minutes, and what it reaches on true renders 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.pretrain.renders import Renders, to_pixels
-from tasks.shared import progress
+from tasks.shared import folders, progress
 from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS
 
 ANSWERS: dict[str, list[str]] = {"class": list(CLASSES), "setting": list(SETTINGS), "colour": list(COLOURS)}
@@ -51,6 +53,18 @@ def truth(scene: dict[str, Any]) -> dict[str, int]:
         "setting": ANSWERS["setting"].index(scene["setting"]),
         "colour": colour,
     }
+
+
+def trained(renders: Renders, keep: Path, epochs: int = 8) -> AttributeJudge:
+    """The judge in the file `keep`, trained first if it is not there."""
+    if not keep.is_file():
+        judge = train(renders, epochs)
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        with folders.staged_file(keep) as fresh:
+            safetensors.torch.save_file({k: t.contiguous() for k, t in judge.state_dict().items()}, fresh)
+    judge = AttributeJudge()
+    judge.load_state_dict(safetensors.torch.load_file(keep))
+    return judge.eval()
 
 
 def train(renders: Renders, epochs: int = 8) -> AttributeJudge:

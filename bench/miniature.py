@@ -2,7 +2,8 @@
 
     python -m bench.miniature [--photos FOLDER_OF_FOLDERS_OF_PHOTOS]
 
-Renders held-out pictures if they are not there, trains the bench's own judge (bench/attribute_judge.py), draws 1,000 prompts
+Renders held-out pictures if they are not there, trains the bench's own judge (bench/attribute_judge.py; kept in
+.work/bench), draws 1,000 prompts
 with the shipped defaults, and gathers what the judges and the segmenter recorded about themselves when they were trained.
 Nothing is tuned on these pictures. `t2i_colour_accuracy` is a share of what the judge reaches on true renders.
 """
@@ -70,7 +71,9 @@ def drawing(project: Path, data: Path, sheet: Path, count: int) -> dict[str, flo
     shown = pictures[np.linspace(0, count - 1, 64).astype(int)]
     images.save(sheet, images.grid([list(shown[row * 8 : row * 8 + 8]) for row in range(8)]))
     heldout = Renders(data / "heldout")
-    judge = attribute_judge.train(Renders(data / "judge"))
+    judge = attribute_judge.trained(
+        Renders(data / "judge"), project / ".work" / "bench" / "attribute_judge.safetensors"
+    )
     single = [n for n, scene in enumerate(heldout.scenes) if len(scene["objects"]) == 1]
     true = attribute_judge.right(
         judge, heldout.images[single], [attribute_judge.truth(heldout.scenes[n]) for n in single]

@@ -41,13 +41,17 @@ class Params(params.Params):
     text_width: int = Field(default=192, description="hidden size of the text encoder")
     text_layers: int = Field(default=3, description="transformer layers of the text encoder")
     model_max_length: int = Field(default=32, description="tokens of a prompt, start and end included")
-    max_train_steps: int = Field(default=13000, description="optimizer steps")
+    max_train_steps: int = Field(default=10400, description="optimizer steps")
     train_batch_size: int = Field(default=16, description="pictures a step")
     replicas: int = Field(default=2, description="threads that share a step, a half of the pictures each")
-    learning_rate: float = Field(default=1e-3, description="peak, of AdamW")
+    learning_rate: float = Field(default=1e-3, description="peak, of AdamW, for the denoiser")
+    text_learning_rate: float = Field(
+        default=2e-4,
+        description="the same for the text encoder; as fast as the denoiser it forgets all words but class and setting",
+    )
     warmup_steps: int = Field(default=200, description="steps of linear rise")
     decay_from_step: int = Field(
-        default=5200, description="from here to the end the rate falls linearly to nothing"
+        default=4200, description="from here to the end the rate falls linearly to nothing"
     )
     weight_decay: float = Field(
         default=0.01, description="of matrices and kernels, times the learning rate each step"
@@ -93,7 +97,7 @@ class Model(nn.Module):
 
 def _keep_features(block: nn.Module, _: tuple[Any, ...], output: Tensor) -> None:
     # On the block itself, not in a closure: a replica is a deep copy and must keep its own.
-    block.features = output  # type: ignore[assignment]
+    block.features = output
 
 
 def velocity(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
@@ -193,17 +197,26 @@ def loss_terms(
 
 
 def make_optimizers(replicas: Replicas, options: Params) -> list[list[torch.optim.Optimizer]]:
-    """AdamW for each thread's shard; embeddings and vectors are not decayed, so unspoken words keep their first values."""
-    tables = {id(m.weight) for m in replicas.modules[0].modules() if isinstance(m, nn.Embedding)}
+    """AdamW for each thread's shard, slower for the text encoder.
+
+    Embeddings and vectors are not decayed, so unspoken words keep their first values.
+    """
+    model: Any = replicas.modules[0]
+    text = {id(p) for p in model.text_encoder.parameters()}
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     made: list[list[torch.optim.Optimizer]] = []
     for shard in replicas.shards():
-        still = [p for p in shard if p.ndim == 1 or id(p) in tables]
-        decayed = [p for p in shard if p.ndim > 1 and id(p) not in tables]
-        groups = [
-            {"params": decayed, "weight_decay": options.weight_decay},
-            {"params": still, "weight_decay": 0.0},
-        ]
-        made.append([torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99), fused=True)])
+        groups: list[dict[str, Any]] = []
+        for lr, of_text in ((options.learning_rate, False), (options.text_learning_rate, True)):
+            own = [p for p in shard if (id(p) in text) == of_text]
+            still = [p for p in own if p.ndim == 1 or id(p) in tables]
+            decayed = [p for p in own if p.ndim > 1 and id(p) not in tables]
+            groups += [
+                {"params": decayed, "lr": lr, "weight_decay": options.weight_decay},
+                {"params": still, "lr": lr, "weight_decay": 0.0},
+            ]
+        groups = [group for group in groups if group["params"]]
+        made.append([torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)])
     return made
 
 
