@@ -2,9 +2,9 @@
 
     python -m bench.miniature [--photos FOLDER_OF_FOLDERS_OF_PHOTOS]
 
-Renders held-out pictures if they are not there, trains the bench's own judge (bench/attribute_judge.py; kept in
-.work/bench), draws 1,000 prompts
-with the shipped defaults, and gathers what the judges and the segmenter recorded about themselves when they were trained.
+Renders held-out pictures if they are not there, trains the bench's own judge (bench/attribute_judge.py; kept in .work/bench),
+draws 1,000 prompts with the shipped defaults, and gathers what the judges and the segmenter recorded about themselves when they
+were trained.
 Nothing is tuned on these pictures. `t2i_colour_accuracy` is a share of what the judge reaches on true renders.
 """
 
