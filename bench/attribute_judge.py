@@ -1,9 +1,12 @@
 """A small convolutional network that names class, setting and body colour of a render: the bench's own eye.
 
 It shares nothing with the models it judges: other architecture, other pictures (the judge-only identities), other seed. It is
-trained anew by the bench in a few minutes, and what it reaches on true renders stands beside every score it gives.
+trained by the bench in a few minutes and kept for these renders and settings; what it reaches on true renders stands beside every
+score it gives.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.pretrain.renders import Renders, to_pixels
-from tasks.shared import folders, progress
+from tasks.shared import folders, progress, tensors
 from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS
 
 ANSWERS: dict[str, list[str]] = {"class": list(CLASSES), "setting": list(SETTINGS), "colour": list(COLOURS)}
@@ -55,15 +58,17 @@ def truth(scene: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def trained(renders: Renders, keep: Path, epochs: int = 8) -> AttributeJudge:
-    """The judge in the file `keep`, trained first if it is not there."""
-    if not keep.is_file():
+def trained(renders: Renders, folder: Path, epochs: int = 8) -> AttributeJudge:
+    """The judge that `folder` keeps for these renders and settings, trained first if there is none."""
+    told = [renders.scenes, WIDTHS, BATCH, LEARNING_RATE, SEED, epochs]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    kept = folder / f"attribute_judge-{digest}.safetensors"
+    if not kept.is_file():
         judge = train(renders, epochs)
-        keep.parent.mkdir(parents=True, exist_ok=True)
-        with folders.staged_file(keep) as fresh:
-            safetensors.torch.save_file({k: t.contiguous() for k, t in judge.state_dict().items()}, fresh)
+        with folders.staged_file(kept) as fresh:
+            tensors.save(fresh, judge.state_dict())
     judge = AttributeJudge()
-    judge.load_state_dict(safetensors.torch.load_file(keep))
+    judge.load_state_dict(safetensors.torch.load_file(kept))
     return judge.eval()
 
 

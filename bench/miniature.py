@@ -71,9 +71,7 @@ def drawing(project: Path, data: Path, sheet: Path, count: int) -> dict[str, flo
     shown = pictures[np.linspace(0, count - 1, 64).astype(int)]
     images.save(sheet, images.grid([list(shown[row * 8 : row * 8 + 8]) for row in range(8)]))
     heldout = Renders(data / "heldout")
-    judge = attribute_judge.trained(
-        Renders(data / "judge"), project / ".work" / "bench" / "attribute_judge.safetensors"
-    )
+    judge = attribute_judge.trained(Renders(data / "judge"), project / ".work" / "bench")
     single = [n for n, scene in enumerate(heldout.scenes) if len(scene["objects"]) == 1]
     true = attribute_judge.right(
         judge, heldout.images[single], [attribute_judge.truth(heldout.scenes[n]) for n in single]

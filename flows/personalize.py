@@ -50,7 +50,7 @@ def personalize(name: str, project: str | None = None) -> list[dict[str, Any]]:
     progress = _Progress(name, len(staleness.plan(subject)))
     began = get_run_context().start_time
     outcomes = execution.bring_up_to_date(subject, _as_task(name), progress.tell)
-    dead_runs.bury(f"subject:{name}", began)
+    dead_runs.bury(_tag(name), began)
     _show(subject, outcomes)
     return [asdict(outcome) for outcome in outcomes]
 
@@ -63,7 +63,7 @@ def run(workspace: Workspace, name: str, tell: Tell = lambda name, event: None) 
     """
     _listeners.append(tell)
     try:
-        with tags(f"subject:{name}"):
+        with tags(_tag(name)):
             return personalize(name, str(workspace.root))
     finally:
         _listeners.remove(tell)
@@ -79,7 +79,7 @@ def _as_task(subject: str) -> execution.Perform:
         as_task: Any = task(
             name=stage.name,
             task_run_name=stage.name,
-            tags=[stage.name, f"subject:{subject}"],
+            tags=[stage.name, _tag(subject)],
             retries=len(RETRY_DELAYS_S),
             retry_delay_seconds=RETRY_DELAYS_S,
             retry_condition_fn=_is_transient,
@@ -136,6 +136,10 @@ def _show(subject: SubjectFolder, outcomes: list[Outcome]) -> None:
     rows = [f"| {o.stage} | {o.action} | {o.why} | {o.seconds:.1f} |" for o in outcomes]
     table = "\n".join(["| stage | | why | seconds |", "|---|---|---|---|", *rows])
     create_markdown_artifact(f"# {subject.name}\n\n{table}\n", key=_key(subject.name, "stages"))
+
+
+def _tag(subject: str) -> str:
+    return f"subject:{subject}"
 
 
 def _key(subject: str, what: str) -> str:

@@ -5,14 +5,13 @@ not. At most one waits.
 """
 
 import threading
-from typing import Any
 
 from tasks.backbones import _weights
 from tasks.backbones.base import Backbone, open_base
 from tasks.shared.settings import Base
 
 _lock = threading.Lock()
-_waiting: list[tuple[Any, Backbone]] = []
+_waiting: list[tuple[tuple[str, str, str], Backbone]] = []  # model, revision, dtype
 
 
 def take(base: Base) -> Backbone:
@@ -21,10 +20,9 @@ def take(base: Base) -> Backbone:
     Raises:
         UserError: as `open_base`.
     """
-    weights = _weights.locate(base)
     with _lock:
         waiting = _waiting.pop() if _waiting else None
-    if waiting and waiting[0] == (weights.path, weights.revision, base.dtype):
+    if waiting and waiting[0] == (base.model, _weights.locate(base).revision, base.dtype):
         return waiting[1]
     del waiting  # its memory, before the next one is opened
     return open_base(base)
@@ -32,16 +30,9 @@ def take(base: Base) -> Backbone:
 
 def give_back(base: Base, backbone: Backbone) -> None:
     """Let `backbone`, taken as `base` and unchanged, wait for the next stage."""
-    weights = _weights.locate(base)
-    if backbone.identity["revision"] == weights.revision and not _changed(backbone):
+    if not _changed(backbone):
         with _lock:
-            _waiting[:] = [((weights.path, weights.revision, base.dtype), backbone)]
-
-
-def forget() -> None:
-    """Free the memory of the base that waits."""
-    with _lock:
-        _waiting.clear()
+            _waiting[:] = [((base.model, backbone.identity["revision"], base.dtype), backbone)]
 
 
 def _changed(backbone: Backbone) -> bool:

@@ -12,10 +12,9 @@ LOOK = (["a dog"], [1], SampleOptions(num_inference_steps=2))
 
 
 @pytest.fixture
-def base(tiny_base, tmp_path):
-    warm.forget()
-    yield Base(model=str(tiny_base("sd15")), revision="unpinned")
-    warm.forget()
+def base(tiny_base, monkeypatch):
+    monkeypatch.setattr(warm, "_waiting", [])
+    return Base(model=str(tiny_base("sd15")), revision="unpinned")
 
 
 def test_one_that_is_given_back_is_taken_again(base):
