@@ -1,4 +1,4 @@
-"""A small convolutional network that names class, setting and body colour of a render: the bench's own eye.
+"""A small convolutional network that names class, setting, body colour and view of a render: the bench's own eye.
 
 It shares nothing with the models it judges: other architecture, other pictures (the judge-only identities), other seed. It is
 trained by the bench in a few minutes and kept for these renders and settings; what it reaches on true renders stands beside every
@@ -20,8 +20,15 @@ from torch.nn import functional
 from tasks.pretrain.renders import Renders, to_pixels
 from tasks.shared import folders, progress, tensors
 from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS
+from tasks.toyworld.scene import VIEWS
 
-ANSWERS: dict[str, list[str]] = {"class": list(CLASSES), "setting": list(SETTINGS), "colour": list(COLOURS)}
+ANSWERS: dict[str, list[str]] = {
+    "class": list(CLASSES),
+    "setting": list(SETTINGS),
+    "colour": list(COLOURS),
+    "view": list(VIEWS),
+}
+NOT_ASKED = -100  # what cross-entropy leaves out
 WIDTHS, BATCH, LEARNING_RATE, SEED = (32, 64, 128, 192), 32, 3e-3, 7
 
 
@@ -48,19 +55,20 @@ class AttributeJudge(nn.Module):
 
 
 def truth(scene: dict[str, Any]) -> dict[str, int]:
-    """Right answers for a one-object scene; -100 (no loss, no score) for the colour of a sketch, which has none."""
+    """Right answers for a one-object scene; NOT_ASKED for the colour of a sketch, which has none."""
     one = scene["objects"][0]
-    colour = -100 if scene["style"] == "sketch" else ANSWERS["colour"].index(one["colour"])
+    colour = NOT_ASKED if scene["style"] == "sketch" else ANSWERS["colour"].index(one["colour"])
     return {
         "class": ANSWERS["class"].index(one["class"]),
         "setting": ANSWERS["setting"].index(scene["setting"]),
         "colour": colour,
+        "view": ANSWERS["view"].index(scene["view"]),
     }
 
 
 def trained(renders: Renders, folder: Path, epochs: int = 8) -> AttributeJudge:
     """The judge that `folder` keeps for these renders and settings, trained first if there is none."""
-    told = [renders.scenes, WIDTHS, BATCH, LEARNING_RATE, SEED, epochs]
+    told = [renders.scenes, ANSWERS, WIDTHS, BATCH, LEARNING_RATE, SEED, epochs]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     kept = folder / f"attribute_judge-{digest}.safetensors"
     if not kept.is_file():
@@ -101,16 +109,18 @@ def right(judge: AttributeJudge, pictures: np.ndarray, asked: Sequence[dict[str,
 
     Args:
         pictures: [n s s 3] uint8
-        asked: index of the right answer by question; -100 where it was not asked.
+        asked: index of the right answer by question; NOT_ASKED or missing where it was not asked.
     """
     logits = [judge(to_pixels(pictures[start : start + 64])) for start in range(0, len(pictures), 64)]
     answers, shares = _stacked(asked), {}
     for name in ANSWERS:
         seen = torch.cat([part[name] for part in logits]).argmax(dim=1)
         counts = answers[name] >= 0
+        if not counts.any():
+            continue
         shares[name] = round(float((seen == answers[name])[counts].float().mean()), 4)
     return shares
 
 
 def _stacked(asked: Sequence[dict[str, int]]) -> dict[str, Tensor]:
-    return {name: torch.tensor([answer[name] for answer in asked]) for name in ANSWERS}
+    return {name: torch.tensor([answer.get(name, NOT_ASKED) for answer in asked]) for name in ANSWERS}

@@ -50,8 +50,9 @@ def write_params(work: Path, base: Path, steps: int) -> None:
     tree["base"] = {"model": str(base), "revision": "unpinned", "dtype": "float32"}
     tree["fine_tune"] |= {
         "max_train_steps": steps, "train_batch_size": BATCH, "learning_rate": LEARNING_RATE, "validation_steps": 0,
-        "checkpoint_steps": 0, "lr_scheduler": "constant", "snr_gamma": None, "mixed_precision": "fp32", "optimizer": "adamw",
+        "lr_scheduler": "constant", "snr_gamma": None, "mixed_precision": "fp32", "optimizer": "adamw",
     }  # fmt: skip
+    tree["machine"]["checkpoint_steps"] = 0
     tree["methods"]["dreambooth"] |= {"tuner": {"name": "lora", "rank": RANK}, "prior_loss_weight": 1.0}
     (work / "params.yaml").write_text(json.dumps(tree))
 

@@ -46,7 +46,7 @@ def asked_for(count: int) -> tuple[list[str], list[dict[str, int]]]:
             {
                 "class": known["class"].index(cls),
                 "setting": known["setting"].index(setting),
-                "colour": known["colour"].index(colour) if colour else -100,
+                "colour": known["colour"].index(colour) if colour else attribute_judge.NOT_ASKED,
             }
         )
     return prompts, answers

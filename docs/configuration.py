@@ -28,6 +28,7 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
         yield stage, import_module(f"tasks.{stage}").Params
     for name in plugins.names("methods"):
         yield f"methods.{name}", plugins.load("methods", name).Params
+    yield "machine", settings.Machine
     yield "nightly", import_module("flows.nightly").Params
 
 

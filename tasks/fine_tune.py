@@ -12,19 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tasks.backbones import _warm as warm
 from tasks.backbones.base import Backbone, SampleOptions
 from tasks.guards import consent, output
 from tasks.guards.base import Context, Picture
 from tasks.methods.base import Material, Pictures
+from tasks.metrics._judges import ImageJudge
+from tasks.metrics.base import cosines
 from tasks.shared import cli, images, plugins, prompts
 from tasks.shared import manifest as manifests
 from tasks.shared.folders import staged
 from tasks.shared.settings import Settings
 from tasks.training import card, pictures
 from tasks.training.checkpoints import Checkpoints
-from tasks.training.engine import Run
-from tasks.training.options import CHANGES_NOTHING, Params
+from tasks.training.engine import Run, Watch
+from tasks.training.options import Params
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +60,7 @@ def run(segment: Path, prior: Path, out: Path, settings: Settings) -> None:
     facts = {
         "method": subject.method,
         "method_params": method_params.model_dump(mode="json"),
-        "params": options.model_dump(mode="json", exclude=CHANGES_NOTHING),
+        "params": options.model_dump(mode="json"),
         "base": {**backbone.identity, "dtype": base.dtype},
         "phrase": subject.phrase,
         "class": subject.class_word,
@@ -68,7 +72,9 @@ def run(segment: Path, prior: Path, out: Path, settings: Settings) -> None:
     facts["params_digest"] = _digest({**facts, "recipe": recipe})
     _warn(backbone, subject.phrase, prior_facts)
 
-    checkpoints = Checkpoints(out.parent / ".work" / "fine_tune", facts["params_digest"])
+    checkpoints = Checkpoints(
+        out.parent / ".work" / "fine_tune", facts["params_digest"], settings.machine.checkpoint_steps
+    )
     material = Material(
         photos, words, class_pictures, options.train_batch_size, options.random_flip, options.seed
     )
@@ -78,7 +84,8 @@ def run(segment: Path, prior: Path, out: Path, settings: Settings) -> None:
     context = Context(
         subject, out.parent, "train", {"stage": "fine_tune", "method": subject.method, "base": facts["base"]}
     )
-    curve = training.train(_painter(backbone, looks, options, on_the_way, context))
+    judged = _likeness(options, settings.project, list(photos.pixels))
+    curve = training.train(_painter(backbone, looks, options, judged, on_the_way, context))
     with staged(out) as folder:
         provenance = {key: facts[key] for key in ("method", "base", "phrase", "class", "params_digest")}
         method.save(backbone, folder, provenance)
@@ -90,20 +97,45 @@ def run(segment: Path, prior: Path, out: Path, settings: Settings) -> None:
     checkpoints.remove()
 
 
+def _likeness(
+    options: Params, project: Path, photos: list[np.ndarray]
+) -> Callable[[np.ndarray], float] | None:
+    """Mean cosine of a picture with the photos under the validation judge, as the metric `dino` has it; None without one."""
+    if options.validation_judge is None or not options.validation_steps:
+        return None
+    judge = ImageJudge(options.validation_judge, options.validation_judge_revision, project)
+    known = judge.embed(photos)
+    return lambda picture: float(cosines(judge.embed([picture]), known).mean())
+
+
 def _painter(
-    backbone: Backbone, looks: list[str], options: Params, folder: Path, context: Context
-) -> Callable[[int], None] | None:
-    """Draws the validation prompts side by side, always from the same noise, and hands the sheet to the gate."""
+    backbone: Backbone,
+    looks: list[str],
+    options: Params,
+    likeness: Callable[[np.ndarray], float] | None,
+    folder: Path,
+    context: Context,
+) -> Watch | None:
+    """Draws the validation prompts side by side, always from the same noise, and hands the sheet to the gate.
+
+    The first picture's likeness to the photos joins the curve as `dino`.
+    """
     if not looks:
         return None
     sampling = SampleOptions(num_inference_steps=options.validation_inference_steps)
     seeds = [options.seed + SAMPLE_SEED_OFFSET] * len(looks)
 
-    def paint(step: int) -> None:
-        sheet = images.grid([list(backbone.sample(looks, seeds, sampling))])
+    def paint(step: int) -> dict[str, float]:
+        drawn = backbone.sample(looks, seeds, sampling)
+        sheet = images.grid([list(drawn)])
         output.release(
             [Picture(sheet, " | ".join(looks), seeds[0], folder / f"step_{step:04d}.png")], context
         )
+        if likeness is None:
+            return {}
+        found = round(likeness(drawn[0]), 4)
+        log.info("step %d: likeness to the photos %.2f", step, found)
+        return {"dino": found}
 
     return paint
 

@@ -48,6 +48,7 @@ def run(
     inputs = (photos, segment, prior, fine_tune, sample, evaluate)
     manifests = {stage: manifest.read(path, stage) for stage, path in zip(STAGES, inputs, strict=True)}
     scores = _json(evaluate / "scores.json", {})
+    curve = _json(fine_tune / "curve.json", [], optional=True)
     with staged(out) as folder:
         show = _Shown(folder, options, subject)
         identity = manifests["fine_tune"].get("base") or {"model": base.model, "revision": base.revision}
@@ -71,8 +72,8 @@ def run(
             masks=show.masks(segment),
             class_images=show.class_images(prior),
             class_moved=show.class_moved(sample),
-            curve=charts.loss_curve(_json(fine_tune / "curve.json", [], optional=True)),
-            validation=show.validation(fine_tune),
+            curve=charts.loss_curve(curve),
+            validation=show.validation(fine_tune, curve),
             gate=_gate(samples.read(sample)),
             warnings=[str(text) for stage in STAGES for text in manifests[stage].get("warnings", [])],
             quality=words.quality(quality),
@@ -169,7 +170,8 @@ class _Shown:
             for seed, kinds in sorted(by_seed.items())
         ]
 
-    def validation(self, fine_tune: Path) -> list[dict[str, Any]]:
+    def validation(self, fine_tune: Path, curve: list[dict[str, float]]) -> list[dict[str, Any]]:
+        likeness = {row["step"]: row["dino"] for row in curve if "dino" in row}
         paths = sorted((fine_tune / "validation").glob("*.png"))
         most = self.options.max_validation
         if len(paths) > most:  # first and last always
@@ -179,7 +181,9 @@ class _Shown:
             digits = "".join(letter for letter in path.stem if letter.isdigit())
             step = int(digits) if digits else 0
             alt = f"What the model draws after {step} training steps"
-            found.append(self._picture(path, f"validation/{path.stem}", alt, step=step))
+            found.append(
+                self._picture(path, f"validation/{path.stem}", alt, step=step, likeness=likeness.get(step))
+            )
         return found
 
     def _drawn(

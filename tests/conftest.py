@@ -108,7 +108,13 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 SMALL: dict[str, dict[str, Any]] = {
-    "fine_tune": {"max_train_steps": 2, "train_batch_size": 2, "validation_steps": 0, "checkpoint_steps": 0},
+    "fine_tune": {
+        "max_train_steps": 2,
+        "train_batch_size": 2,
+        "validation_steps": 0,
+        "validation_judge": None,
+    },
+    "machine": {"checkpoint_steps": 0},
     "segment": {"size_px": 32},
     "class_prior": {
         "num_class_images": 2,

@@ -23,9 +23,7 @@ TUNERS = {
 }
 """Each tuner with everything on that it has."""
 
-OPTIONS = Params(
-    max_train_steps=2, learning_rate=0.01, validation_steps=0, checkpoint_steps=0, train_batch_size=2
-)
+OPTIONS = Params(max_train_steps=2, learning_rate=0.01, validation_steps=0, train_batch_size=2)
 WORDS = {"subject": "sks dog", "class": "dog"}
 
 

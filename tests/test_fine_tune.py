@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from tasks import fine_tune
+from tasks.metrics._judges import ImageJudge
 from tasks.shared import images, manifest, settings, tensors
 from tasks.shared.errors import UserError
 
@@ -49,6 +51,20 @@ def test_writes_artifact_curve_pictures_card_and_manifest(subject, set_params):
     assert "sks dog" in (out / "README.md").read_text()
     assert not (subject / ".work" / "fine_tune").exists()
     assert images.read(out / "validation/step_0003.png").shape == (32, 66, 3)
+
+
+def test_a_judge_says_on_the_way_how_like_the_photos_the_subject_is(subject, set_params, tiny_judges):
+    shutil.copytree(tiny_judges, subject.parents[1] / "judges")
+    looked = {"max_train_steps": 2, "validation_steps": 1, "validation_inference_steps": 2}
+    judging = {"validation_judge": "data/judges/identity", "validation_judge_revision": "main"}
+    set_params({"fine_tune": {**looked, **judging}})
+    out = tuned(subject)
+    curve = json.loads((out / "curve.json").read_text())
+    judge = ImageJudge("identity", project=tiny_judges)
+    photos = judge.embed(images.read_folder(subject / "segment" / "images"))
+    for row in curve:
+        drawn = images.read(out / "validation" / f"step_{row['step']:04d}.png")[:, :32]
+        assert row["dino"] == pytest.approx(float((judge.embed([drawn]) @ photos.T).mean()), abs=1e-4)
 
 
 def test_outputs_name_no_path_no_person_and_no_subject_folder(subject):
@@ -116,14 +132,18 @@ def started(subject: Path) -> subprocess.Popen:
 
 
 MANY_STATES = {
-    "max_train_steps": 9, "checkpoint_steps": 2, "validation_steps": 3, "validation_inference_steps": 2,
+    "max_train_steps": 9, "validation_steps": 3, "validation_inference_steps": 2,
     "ema_decay": 0.9, "lr_scheduler": "cosine", "lr_warmup_steps": 2, "random_flip": True, "snr_gamma": 5.0,
 }  # fmt: skip
 
 
 def test_killed_and_resumed_gives_the_bytes_of_the_uninterrupted_run(subject, set_params, caplog):
     set_params(
-        {"fine_tune": MANY_STATES, "methods": {"dreambooth": {"tuner": {"name": "lora", "dropout": 0.1}}}}
+        {
+            "fine_tune": MANY_STATES,
+            "machine": {"checkpoint_steps": 2},
+            "methods": {"dreambooth": {"tuner": {"name": "lora", "dropout": 0.1}}},
+        }
     )
     whole = files(tuned(subject, "whole"))
     process = started(subject)
@@ -158,7 +178,7 @@ def interrupted(subject: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> Pa
 
 
 def test_a_damaged_checkpoint_is_passed_over(subject, set_params, monkeypatch, caplog):
-    set_params({"fine_tune": {"max_train_steps": 6, "checkpoint_steps": 1}})
+    set_params({"fine_tune": {"max_train_steps": 6}, "machine": {"checkpoint_steps": 1}})
     whole = files(tuned(subject, "whole"))
     work = interrupted(subject, monkeypatch, 4)
     newest = max(work.rglob("step_*.pt"))
@@ -169,9 +189,9 @@ def test_a_damaged_checkpoint_is_passed_over(subject, set_params, monkeypatch, c
 
 
 def test_a_checkpoint_of_other_params_is_not_used(subject, set_params, monkeypatch, caplog):
-    set_params({"fine_tune": {"max_train_steps": 4, "checkpoint_steps": 1}})
+    set_params({"fine_tune": {"max_train_steps": 4}, "machine": {"checkpoint_steps": 1}})
     interrupted(subject, monkeypatch, 3)
-    set_params({"fine_tune": {"learning_rate": 0.002, "checkpoint_steps": 1}})
+    set_params({"fine_tune": {"learning_rate": 0.002}})
     with caplog.at_level(logging.INFO):
         tuned(subject)
     assert "going on" not in caplog.text and "other params" in caplog.text

@@ -88,8 +88,10 @@ class Model(nn.Module):
         self.layout = layout.Head(options.channels[-1])
         self.denoiser.up_blocks[0].register_forward_hook(_keep_features)
 
-    def forward(self, noisy_latents: Tensor, timesteps: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Prediction of the target, and what lies where. [b c h w], [b], [b l] -> [b c h w], logits [b labels h' w']"""
+    def forward(
+        self, noisy_latents: Tensor, timesteps: Tensor, tokens: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Prediction of the target, and what lies where. [b c h w], [b], [b l] -> [b c h w], logits as `layout.Head`"""
         hidden = self.text_encoder(tokens).last_hidden_state
         predicted = self.denoiser(noisy_latents, timesteps, hidden).sample
         return predicted, self.layout(self.denoiser.up_blocks[0].features)

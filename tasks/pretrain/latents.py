@@ -26,7 +26,7 @@ class Latents:
     Attributes:
         latents: float16 [n c h w], of mean 0 per channel, deviation 1 over all
         subjects: uint8 [n h w], share of each latent's pixels that an object covers, 255 = all
-        labels: uint8 [n s s], see `tasks.pretrain.layout`
+        labels: uint8 [n questions s s], see `tasks.pretrain.layout`
         tokens: int16 [n k l], k captions a picture: start, words, end, padding
     """
 
@@ -42,7 +42,7 @@ class Latents:
     def batch(
         self, indices: np.ndarray, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
-        """latents float [b c h w], subjects 0..1 [b 1 h w], labels [b s s], tokens of one of the captions int64 [b l]"""
+        """latents float [b c h w], subjects 0..1 [b 1 h w], labels [b questions s s], one caption's tokens int64 [b l]"""
         latents = torch.from_numpy(self.latents[indices].astype(np.float32))
         subjects = torch.from_numpy(self.subjects[indices].astype(np.float32) / 255)[:, None]
         spoken = self.tokens[indices, rng.integers(self.tokens.shape[1], size=len(indices))]

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 Point = tuple[float, float]
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 16, 46
-NO_TERMS = ("step", "loss", "learning_rate", "grad_norm")
+NO_TERMS = ("step", "loss", "learning_rate", "grad_norm", "dino")
 MOST_TERMS = 4  # as many as the style sheet has colours for
 MOST_POINTS = 400  # more than the eye, or a page's size, has use for
 

@@ -26,6 +26,16 @@ class Base(params.Params):
     )
 
 
+class Machine(params.Params):
+    """How this machine works: what changes no result, so that DVC need not know."""
+
+    checkpoint_steps: int = Field(
+        default=100,
+        ge=0,
+        description="updates between checkpoints of a fine-tuning (go on after a crash); 0: none",
+    )
+
+
 class Settings:
     """Read access to the merged parameters; remembers which sections were read.
 
@@ -52,6 +62,11 @@ class Settings:
         base = self.section(Base, "base")
         local = self.project / base.model
         return base.model_copy(update={"model": str(local)}) if local.exists() else base
+
+    @property
+    def machine(self) -> Machine:
+        """What no result depends on; the only section that no stage declares."""
+        return params.validate(Machine, self._tree.get("machine", {}), "params.yaml: machine")
 
     def section(self, model: type[Section], dotted: str) -> Section:
         """Validate the section at `dotted` (such as "methods.dreambooth"); a missing section is empty."""

@@ -20,8 +20,13 @@ _NAME = re.compile(r"step_(\d{7})-([0-9a-f]{16})\.pt")
 class Checkpoints:
     """Those of one run. Runs with other params, pictures or weights have another `key` and never meet."""
 
-    def __init__(self, work: Path, key: str):
-        self.root, self.folder = work, work / key[:32]
+    def __init__(self, work: Path, key: str, every: int = 0):
+        """Look into a folder of checkpoints.
+
+        Args:
+            every: steps between two; 0: none are written.
+        """
+        self.root, self.folder, self.every = work, work / key[:32], every
         others = [path for path in work.glob("*") if path.is_dir() and path != self.folder]
         if others:
             log.info("checkpoints of a run with other params or pictures are left unused")

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 FLUSH_STEPS = 10  # losses stay on the device for so many steps, then all are read at once
 HELD_DRAWS = 4  # batches of the loss on the way
 Row = dict[str, float]
+Watch = Callable[[int], Row]
 
 
 class Run:
@@ -69,11 +70,11 @@ class Run:
         self.curve: list[Row] = []
         self.step = 0
 
-    def train(self, watch: Callable[[int], None] | None = None) -> list[Row]:
+    def train(self, watch: Watch | None = None) -> list[Row]:
         """Train to the last step, going on from the newest checkpoint; afterwards the average, if any, is in place.
 
         Args:
-            watch: called every `validation_steps` and at the end with the number of steps done.
+            watch: called every `validation_steps` and at the end with the number of steps done; what it returns joins the curve.
         Returns:
             One row for each logged step: step, loss, each term by name, learning_rate, grad_norm; `held_*` now and then.
         Raises:
@@ -91,11 +92,11 @@ class Run:
             self.step = step + 1
             at_end = self.step == last
             look = self.options.validation_steps and (at_end or self._due(self.options.validation_steps))
-            if len(pending) == FLUSH_STEPS or at_end or look or self._due(self.options.checkpoint_steps):
+            if len(pending) == FLUSH_STEPS or at_end or look or self._due(self.checkpoints.every):
                 self._flush(pending)
             if look:
                 self._validate(watch)
-            if self._due(self.options.checkpoint_steps) and not at_end:
+            if self._due(self.checkpoints.every) and not at_end:
                 self._save()
         if self.step > first:
             log.info(
@@ -153,7 +154,7 @@ class Run:
             self.curve.append(row)
         pending.clear()
 
-    def _validate(self, watch: Callable[[int], None] | None) -> None:
+    def _validate(self, watch: Watch | None) -> None:
         """The loss on fixed draws (comparable along the run, unlike the training loss), and whatever `watch` does."""
         self._mode(training=False)
         with self.average.applied(self.parameters) if self.average else nullcontext():
@@ -165,7 +166,7 @@ class Run:
             held = {f"held_{name}": round(total, 6) for name, total in totals.items()}
             self.curve[-1].update(held)
             if watch is not None:
-                watch(self.step)
+                self.curve[-1].update(watch(self.step))
         self._mode(training=True)
 
     def _mode(self, training: bool) -> None:

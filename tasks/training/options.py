@@ -7,9 +7,6 @@ from pydantic import Field, model_validator
 from tasks.shared import params
 from tasks.training import optimizers
 
-CHANGES_NOTHING = {"checkpoint_steps"}
-"""Params that leave the result as it is, so that a checkpoint made under another value still serves."""
-
 
 class Params(params.Params):
     """How long, how fast and how exactly."""
@@ -45,13 +42,19 @@ class Params(params.Params):
     mixed_precision: Literal["fp32", "bf16"] = Field(default="fp32", description="arithmetic of training")
     gradient_checkpointing: bool = Field(default=False, description="less memory, a third more time")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of everything that chance decides")
-    checkpoint_steps: int = Field(default=100, ge=0, description="updates between checkpoints; 0: none")
     validation_steps: int = Field(default=100, ge=0, description="updates between looks on the way; 0: none")
     validation_prompts: tuple[str, ...] = Field(
         default=("a {subject}", "a {class}"), max_length=16, description="pictures drawn at every look"
     )
     validation_inference_steps: int = Field(
         default=12, ge=1, le=200, description="denoiser calls of such a picture"
+    )
+    validation_judge: str | None = Field(
+        default="data/judges/identity",
+        description="ViT that says how like the photos the first of those pictures is: folder or Hub id; null: nobody",
+    )
+    validation_judge_revision: str = Field(
+        default="main", description="Hub revision; for a folder main or the SHA-256 of its model.safetensors"
     )
 
     @model_validator(mode="after")

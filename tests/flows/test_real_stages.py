@@ -23,7 +23,8 @@ from .conftest import PLAN, REPO, new_workspace
 SMALL = {
     "segment": {"segmenter": {"name": "whole_frame"}, "size_px": 32},
     "class_prior": {"num_class_images": 2, "num_inference_steps": 2, "batch_size": 2},
-    "fine_tune": {"max_train_steps": 2, "train_batch_size": 2, "validation_steps": 0, "checkpoint_steps": 0},
+    "fine_tune": {"max_train_steps": 2, "train_batch_size": 2, "validation_steps": 0},
+    "machine": {"checkpoint_steps": 0},
     "sample": {"num_inference_steps": 2, "num_class_images": 2},
     "evaluate": {"resamples": 100, "segmenter": None, "dino_revision": "main", "clip_revision": "main"},
 }

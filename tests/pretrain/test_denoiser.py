@@ -33,7 +33,7 @@ def data(tokenizer, tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "latents.npy", rng.standard_normal((5, 4, 8, 8)).astype(np.float16))
     np.save(tmp_path / "subjects.npy", rng.integers(0, 256, (5, 8, 8), np.uint8))
-    np.save(tmp_path / "labels.npy", rng.integers(0, layout.LABELS, (5, 64, 64), np.uint8))
+    np.save(tmp_path / "labels.npy", rng.integers(0, layout.COLOUR_LABELS, (5, 2, 64, 64), np.uint8))
     np.save(tmp_path / "tokens.npy", tokenise(tokenizer, CAPTIONS)[:, None])
     return Latents(tmp_path)
 

@@ -21,7 +21,7 @@ from tasks.training.checkpoints import Checkpoints
 from tasks.training.engine import Run, own_chance
 from tasks.training.options import Params
 
-QUIET = {"validation_steps": 0, "checkpoint_steps": 0}
+QUIET = {"validation_steps": 0}
 WORDS = {"subject": "sks dog", "class": "dog"}
 TARGETS = ["to_k", "to_out.0", "to_q", "to_v"]
 
@@ -177,8 +177,14 @@ def test_looks_on_the_way_use_fixed_draws_and_change_nothing(tiny_base, tmp_path
     watched = run_of(
         tiny_base, tmp_path, EVERYTHING.model_copy(update={"validation_steps": 2, "learning_rate": 1e-9})
     )
-    curve = watched.train(seen.append)
+
+    def watch(step: int) -> dict[str, float]:
+        seen.append(step)
+        return {"dino": step / 10}
+
+    curve = watched.train(watch)
     assert seen == [2, 4]
+    assert [row.get("dino") for row in curve] == [None, 0.2, None, 0.4]
     assert curve[1]["held_instance"] == pytest.approx(curve[3]["held_instance"], rel=1e-4)
     assert "held_instance" not in curve[0]
     plain = run_of(tiny_base, tmp_path, EVERYTHING.model_copy(update={"learning_rate": 1e-9}))

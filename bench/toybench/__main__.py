@@ -1,0 +1,149 @@
+"""Run a row of ToyBench: `python -m bench.toybench ROW... [--split small|full]`, or `make toybench METHOD=ROW`.
+
+Rows stand in settings.yaml; `base` (the class name alone), `base_caption` (with its colour named) and `ceiling` (true pictures
+through the autoencoder) are always there. What is finished is not run again. Results go to bench/toybench/results/, the page
+docs/scoreboard.md is made anew.
+"""
+
+import argparse
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import attribute_judge
+from bench.toybench import fleet, results, scoreboard, settings
+from bench.toybench.measure import Bench, Row, of_subject
+from bench.toybench.prompts import asked_of
+from flows import timings
+from flows.workspace import Workspace
+from tasks.backbones._warm import take
+from tasks.backbones.base import SampleOptions
+from tasks.evaluate import Params as EvaluateParams
+from tasks.metrics._judges import ImageJudge, Judges, TextJudge
+from tasks.pretrain.renders import Renders
+from tasks.sample import SEED_OFFSET
+from tasks.sample import Params as SampleParams
+from tasks.shared import plugins
+from tasks.shared.settings import Settings, find_project, load
+from tasks.toyworld.dataset import write_dataset
+from tasks.toyworld.subjects import subject_identity
+
+UNTRAINED = ("base", "base_caption", "ceiling")
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rows", nargs="+", choices=[*UNTRAINED, *settings.names()])
+    parser.add_argument("--split", choices=list(settings.SPLITS), default="small")
+    parser.add_argument("--work", type=Path, help="the bench's own fleet; default: .work/toybench")
+    given, project = parser.parse_args(), find_project(Path.cwd())
+    names, seeds = settings.SPLITS[given.split]
+    home = fleet.workspace(project, given.work or project / ".work" / "toybench", {})
+    told = load(home.params_file)
+    bench = judges_of(project, told)
+    failed = []
+    for name in given.rows:
+        if name in UNTRAINED:
+            rows, per_subject, broken = untrained(bench, told, name, names, seeds), {}, {}
+        else:
+            rows, per_subject, broken = trained(bench, home, settings.read(name), names, seeds)
+        content = {
+            "name": name,
+            "says": describe(name),
+            "split": given.split,
+            "harness": harness_of(bench),
+            "base": bench.backbone.identity,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "failed": broken,
+            **results.provenance(project),
+            **results.summary(rows, per_subject),
+        }
+        print(results.write(given.split, name, content, bool(broken)), flush=True)
+        failed += list(broken)
+    scoreboard.write(project / "docs" / "scoreboard.md")
+    return 1 if failed else 0
+
+
+def describe(name: str) -> str:
+    """A row in words."""
+    untrained = {
+        "base": "untuned, asked for the class",
+        "base_caption": "untuned, the first colour named as well",
+        "ceiling": "true pictures through the autoencoder",
+    }
+    return untrained.get(name) or settings.read(name).says
+
+
+def judges_of(project: Path, told: Settings) -> Bench:
+    """The judges of `evaluate`, the bench's own eye, the segmenter and the untuned base."""
+    options = told.section(EvaluateParams, "evaluate")
+    judges = Judges(
+        ImageJudge(options.dino, options.dino_revision, project, options.batch_size),
+        TextJudge(options.clip, options.clip_revision, project, options.batch_size),
+    )
+    data = project / "data" / "toyworld"
+    write_dataset(data / "judge", count=8000, seed=2, split="judge")
+    eye = attribute_judge.trained(Renders(data / "judge"), project / ".work" / "bench")
+    module, chosen = plugins.configure(
+        "segmenters", options.segmenter or {"name": "sam"}, "evaluate.segmenter"
+    )
+    return Bench(judges, eye, module.Segmenter(chosen, project), take(told.base))
+
+
+def harness_of(bench: Bench) -> str:
+    """Digest of the harness with its judges."""
+    digests = [str(judge.identity["revision"]) for judge in (bench.judges.dino, bench.judges.clip)]
+    return results.harness([*digests, str(bench.segmenter.identity)])
+
+
+def untrained(
+    bench: Bench, told: Settings, name: str, names: Sequence[str], seeds: Sequence[int]
+) -> list[Row]:
+    """Floor and ceiling: no subject is trained for them."""
+    rows: list[Row] = []
+    for subject in names:
+        if name == "ceiling":
+            rows += bench.rows(subject, bench.ceiling(subject))
+            continue
+        identity, asked = subject_identity(subject), asked_of(subject)
+        word = identity.cls if name == "base" else f"{identity.primary} {identity.cls}"
+        sampler = told.section(SampleParams, "sample")
+        options = SampleOptions.model_validate(
+            {key: getattr(sampler, key) for key in SampleOptions.model_fields}
+        )
+        plan = [(one, SEED_OFFSET + seed) for one in asked for seed in seeds]
+        texts = [one.text.replace("{subject}", identity.cls if one.colour else word) for one, _ in plan]
+        pictures = bench.backbone.sample(texts, [seed for _, seed in plan], options, sampler.batch_size)
+        rows += bench.rows(
+            subject,
+            [bench.one(one, seed, pixels) for (one, seed), pixels in zip(plan, pictures, strict=True)],
+        )
+    return rows
+
+
+def trained(
+    bench: Bench, home: Workspace, setting: settings.Setting, names: Sequence[str], seeds: Sequence[int]
+) -> tuple[list[Row], dict[str, dict[str, float]], dict[str, str]]:
+    """Run a row's fleet and measure what it drew; a failed subject is named with its reason."""
+    outcome = fleet.run(home, setting, names, seeds)
+    broken = {row.subject: row.reason for row in outcome if row.state == "failed"}
+    took = timings.Timings(home)
+    rows: list[Row] = []
+    per_subject = {}
+    for subject in names:
+        folder = home.subject(fleet.folder_name(setting, subject))
+        if folder.name in broken:
+            continue
+        rows += bench.rows(subject, bench.sampled(subject, setting, folder))
+        per_subject[subject] = of_subject(folder)
+        for stage in ("fine_tune", "sample"):
+            per_subject[subject][f"{stage}_s"] = round(took.about_s(folder.name, [stage]) or 0.0, 1)
+    return rows, per_subject, broken
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""docs/scoreboard.md, made from the committed results: rows, kinds of prompts, difficulties, claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.toybench import results
+from bench.toybench.scores import LOWER, PER_PICTURE
+from bench.toybench.settings import SPLITS
+from tasks.shared.folders import staged_file
+from tasks.shared.params import read_yaml
+
+CLAIMS = Path(__file__).with_name("claims.yaml")
+HEAD = """# Scoreboard
+
+Made by `python -m bench.toybench` from `bench/toybench/results/`; not edited by hand. What is measured and how:
+`bench/toybench/`. Intervals: 95 %, bootstrap over subjects and seeds. **sim_gt**: the subject alone against itself in
+the true picture of the prompt; **sim_ref**: against the photos; **copy_paste**: 1 = like the photos, -1 = like the
+truth, less is better; **rank1**, **map**: found in a gallery of look-alikes; **class/setting/view_right**: what the
+bench's judge sees is what was asked; **leak**: the setting it sees is one of the photos', less is better. Rows compare
+within a split only, and only under one harness.
+"""
+Content = dict[str, Any]
+
+
+def write(path: Path) -> None:
+    """Make the page."""
+    pieces = [HEAD]
+    for split in SPLITS:
+        rows = results.read(split)
+        if rows:
+            pieces += [
+                f"## {split}: {len(SPLITS[split][0])} subjects x {len(SPLITS[split][1])} seeds",
+                *_split(rows),
+            ]
+    with staged_file(path) as fresh:
+        fresh.write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
+
+
+def verdict(claim: Content, rows: dict[str, Content]) -> tuple[str, str]:
+    """What became of a claim, and the difference it rests on: holds, reversed, not seen, or not measured."""
+    left, right = rows.get(claim["left"]), rows.get(claim["right"])
+    if left is None or right is None:
+        return "not measured", ""
+    if left["harness"] != right["harness"]:
+        return "not measured", "by different harnesses"
+    if claim["score"] in PER_PICTURE:
+        value, interval = results.difference(left, right, claim["score"])
+    else:
+        value, interval = results.subject_difference(left, right, claim["score"])
+    if interval is None:
+        return "not seen", f"{value:+.3f}, no interval"
+    word = "holds" if interval[0] > 0 else "reversed" if interval[1] < 0 else "not seen"
+    return word, f"{value:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]"
+
+
+def _split(rows: dict[str, Content]) -> list[str]:
+    order = sorted(
+        rows.values(), key=lambda row: (row["name"] not in ("base", "base_caption", "ceiling"), row["name"])
+    )
+    stale = {row["harness"] for row in order}
+    pieces = []
+    if len(stale) > 1:
+        pieces.append(
+            f"**Rows of {len(stale)} harnesses stand here; those of different ones do not compare.**"
+        )
+    pieces.append(
+        _table(
+            ["row", *PER_PICTURE],
+            [[_named(row), *(_cell(row, name) for name in PER_PICTURE)] for row in order],
+        )
+    )
+    pieces.append("(x - floor) / (ceiling - floor), where floor is `base`:")
+    pieces.append(_normalised(rows, order))
+    extra = ("pres", "drift", "div", "class_div", "parameters", "bytes", "fine_tune_s", "sample_s")
+    tuned = [row for row in order if row["subjects"]]
+    if tuned:
+        pieces.append(
+            _table(
+                ["row", *extra, "peak MB"],
+                [
+                    [
+                        row["name"],
+                        *(f"{row['subjects'].get(name, float('nan')):g}" for name in extra),
+                        str(row["peak_memory_mb"]),
+                    ]
+                    for row in tuned
+                ],
+            )
+        )
+    for title, key in (("prompt kind", "by_kind"), ("difficulty", "by_difficulty")):
+        groups = sorted({group for row in order for group in row[key]})
+        pieces.append(f"sim_gt / map by {title}:")
+        pieces.append(
+            _table(
+                ["row", *groups],
+                [[row["name"], *(_pair(row[key].get(group, {})) for group in groups)] for row in order],
+            )
+        )
+    pieces.append("### Claims")
+    found = [(claim, *verdict(claim, rows)) for claim in read_yaml(CLAIMS)["claims"]]
+    pieces.append(
+        _table(
+            ["claim", "source", "difference", "verdict"],
+            [
+                [
+                    claim["says"],
+                    claim["source"],
+                    f"{claim['score']}: {said}" if said else claim["score"],
+                    f"**{word}**",
+                ]
+                for claim, word, said in found
+            ],
+        )
+    )
+    return pieces
+
+
+def _normalised(rows: dict[str, Content], order: Sequence[Content]) -> str:
+    floor, ceiling = rows.get("base"), rows.get("ceiling")
+    if floor is None or ceiling is None:
+        return "(the rows `base` and `ceiling` are missing)"
+    names = [n for n in PER_PICTURE if n not in LOWER and floor["scores"].get(n) and ceiling["scores"].get(n)]
+
+    def place(row: Content, name: str) -> str:
+        low, high = floor["scores"][name]["value"], ceiling["scores"][name]["value"]
+        found = row["scores"].get(name)
+        if not found or high - low < 0.02:
+            return "-"
+        return f"{(found['value'] - low) / (high - low):.2f}"
+
+    return _table(["row", *names], [[row["name"], *(place(row, name) for name in names)] for row in order])
+
+
+def _named(row: Content) -> str:
+    return f"`{row['name']}` {row['says']}" + (" (dirty tree)" if row["dirty"] else "")
+
+
+def _cell(row: Content, name: str) -> str:
+    found = row["scores"].get(name)
+    if not found:
+        return "-"
+    if "low" not in found:
+        return f"{found['value']:.2f}"
+    return f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+
+
+def _pair(values: Content) -> str:
+    return " / ".join(f"{values[name]:.2f}" if name in values else "-" for name in ("sim_gt", "map"))
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,67 @@
+"""The rows of settings.yaml, and the subjects of each split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks.shared import params
+from tasks.shared.errors import UserError
+from tasks.toyworld.captions import CLASSES
+from tasks.toyworld.subjects import subjects
+
+FILE = Path(__file__).with_name("settings.yaml")
+IDENTIFIER = "sks"
+SMALL = (  # one of each difficulty and eight classes
+    "dog_blue_yellow_plain",
+    "cat_white_blue_two_tone",
+    "duck_black_orange_diamonds",
+    "car_white_green_plain_star",
+    "robot_purple_white_stripes_heart",
+    "teapot_purple_yellow_stripes",
+    "mushroom_pink_blue_checks",
+    "house_pink_black_two_tone",
+)
+SPLITS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
+    "small": (SMALL, (1, 2)),
+    "full": (tuple(subjects()), (1, 2, 3, 4)),
+}
+"""Subjects and sample seeds of each split."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row: what is laid over params.yaml."""
+
+    name: str
+    says: str
+    phrase: str = "{identifier} {class}"
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def calls(self, cls: str) -> str:
+        """How this row's prompts call a subject of class `cls`."""
+        wrong = CLASSES[(CLASSES.index(cls) + 3) % len(CLASSES)]
+        return (
+            self.phrase.replace("{identifier}", IDENTIFIER)
+            .replace("{wrong_class}", wrong)
+            .replace("{class}", cls)
+        )
+
+
+def read(name: str) -> Setting:
+    """A row by its name.
+
+    Raises:
+        UserError: settings.yaml has no such row.
+    """
+    rows = params.read_yaml(FILE)
+    if name not in rows:
+        raise UserError(f"{FILE.name}: no row {name!r}; there are: {', '.join(rows)}")
+    row = dict(rows[name])
+    return Setting(name, row.pop("says"), row.pop("phrase", Setting.phrase), row)
+
+
+def names() -> list[str]:
+    """All rows, in the order of the file."""
+    return list(params.read_yaml(FILE))
