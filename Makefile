@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export DO_NOT_TRACK := 1
 
-.PHONY: help demo test lint format bench docs lock clean
+.PHONY: help demo test lint format bench toybench docs lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ format: $(READY)  ## let ruff rewrite
 
 bench: $(READY)  ## what is too slow for the suite; see bench/README.md
 	@cat bench/README.md
+
+toybench: $(READY)  ## a row of ToyBench: make toybench METHOD=dreambooth_lora [SPLIT=full]
+	python -m bench.toybench $(METHOD) --split $(or $(SPLIT),small)
 
 docs: $(READY)  ## docs/configuration.md from the params' own schema
 	python -m docs.configuration

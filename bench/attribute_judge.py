@@ -1,4 +1,5 @@
-"""A small convolutional network that names class, setting, body colour and view of a render: the bench's own eye.
+"""A small convolutional network that names class, setting, body colour and view of a lone toy, and which classes a
+picture of several shows: the bench's own eye.
 
 It shares nothing with the models it judges: other architecture, other pictures (the judge-only identities), other seed. It is
 trained by the bench in a few minutes and kept for these renders and settings; what it reaches on true renders stands beside every
@@ -28,6 +29,7 @@ ANSWERS: dict[str, list[str]] = {
     "colour": list(COLOURS),
     "view": list(VIEWS),
 }
+PRESENT = "present"  # the question with several right answers: which classes are there?
 NOT_ASKED = -100  # what cross-entropy leaves out
 WIDTHS, BATCH, LEARNING_RATE, SEED = (32, 64, 128, 192), 32, 3e-3, 7
 
@@ -43,20 +45,25 @@ class AttributeJudge(nn.Module):
             stages += [nn.BatchNorm2d(outside), nn.ReLU()]
             stages += [nn.Conv2d(outside, outside, 3, padding=1), nn.BatchNorm2d(outside), nn.ReLU()]
         self.trunk = nn.Sequential(*stages)
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(2 * WIDTHS[-1], len(known)) for name, known in ANSWERS.items()}
-        )
+        sizes = {name: len(known) for name, known in ANSWERS.items()} | {PRESENT: len(CLASSES)}
+        self.heads = nn.ModuleDict({name: nn.Linear(2 * WIDTHS[-1], size) for name, size in sizes.items()})
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """What the heads look at. [b 3 s s] in [-1, 1] -> [b d]"""
+        found = self.trunk(pixels)
+        return torch.cat([found.mean(dim=(2, 3)), found.amax(dim=(2, 3))], dim=1)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """Logits for each question. [b 3 s s] in [-1, 1] -> {question: [b answers]}"""
-        features = self.trunk(pixels)
-        pooled = torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
+        pooled = self.features(pixels)
         return {name: head(pooled) for name, head in self.heads.items()}
 
 
 def truth(scene: dict[str, Any]) -> dict[str, int]:
-    """Right answers for a one-object scene; NOT_ASKED for the colour of a sketch, which has none."""
+    """Right answers; NOT_ASKED for the colour of a sketch, which has none, and for what only a lone object has."""
     one = scene["objects"][0]
+    if len(scene["objects"]) > 1:
+        return {"setting": ANSWERS["setting"].index(scene["setting"])}
     colour = NOT_ASKED if scene["style"] == "sketch" else ANSWERS["colour"].index(one["colour"])
     return {
         "class": ANSWERS["class"].index(one["class"]),
@@ -68,7 +75,7 @@ def truth(scene: dict[str, Any]) -> dict[str, int]:
 
 def trained(renders: Renders, folder: Path, epochs: int = 8) -> AttributeJudge:
     """The judge that `folder` keeps for these renders and settings, trained first if there is none."""
-    told = [renders.scenes, ANSWERS, WIDTHS, BATCH, LEARNING_RATE, SEED, epochs]
+    told = [renders.scenes, ANSWERS, PRESENT, WIDTHS, BATCH, LEARNING_RATE, SEED, epochs]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     kept = folder / f"attribute_judge-{digest}.safetensors"
     if not kept.is_file():
@@ -81,21 +88,21 @@ def trained(renders: Renders, folder: Path, epochs: int = 8) -> AttributeJudge:
 
 
 def train(renders: Renders, epochs: int = 8) -> AttributeJudge:
-    """Fit the judge on one-object renders."""
-    chosen = np.array([n for n, scene in enumerate(renders.scenes) if len(scene["objects"]) == 1])
-    answers = _stacked([truth(renders.scenes[n]) for n in chosen])
+    """Fit the judge on a split of renders."""
+    count = len(renders)
+    answers, present = _stacked([truth(scene) for scene in renders.scenes]), _present(renders.scenes)
     torch.manual_seed(SEED)
     judge, rng = AttributeJudge().to(memory_format=torch.channels_last), np.random.default_rng(SEED)
-    steps = epochs * (len(chosen) // BATCH)
+    steps = epochs * (count // BATCH)
     optimizer = torch.optim.AdamW(judge.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-    order = np.concatenate(
-        [rng.permutation(len(chosen))[: len(chosen) // BATCH * BATCH] for _ in range(epochs)]
-    )
-    for rows in progress.each(order.reshape(steps, BATCH), "training the bench's judge, steps", steps):
-        pixels = renders.pixels(chosen[np.sort(rows)]).to(memory_format=torch.channels_last)
+    order = np.concatenate([rng.permutation(count)[: count // BATCH * BATCH] for _ in range(epochs)])
+    for drawn in progress.each(order.reshape(steps, BATCH), "training the bench's judge, steps", steps):
+        rows = np.sort(drawn)
+        pixels = renders.pixels(rows).to(memory_format=torch.channels_last)
         logits = judge(pixels * float(rng.uniform(0.8, 1.1)))
-        losses = [functional.cross_entropy(logits[name], answers[name][np.sort(rows)]) for name in ANSWERS]
+        losses = [functional.cross_entropy(logits[name], answers[name][rows]) for name in ANSWERS]
+        losses.append(functional.binary_cross_entropy_with_logits(logits[PRESENT], present[rows]))
         optimizer.zero_grad()
         torch.stack(losses).sum().backward()
         optimizer.step()
@@ -120,6 +127,26 @@ def right(judge: AttributeJudge, pictures: np.ndarray, asked: Sequence[dict[str,
             continue
         shares[name] = round(float((seen == answers[name])[counts].float().mean()), 4)
     return shares
+
+
+@torch.no_grad()
+def all_present(judge: AttributeJudge, pictures: np.ndarray, scenes: Sequence[dict[str, Any]]) -> float:
+    """Share of pictures in which the judge sees every class that the scene has.
+
+    Args:
+        pictures: [n s s 3] uint8
+        scenes: each with `objects`, a list of dicts with `class`.
+    """
+    parts = [judge(to_pixels(pictures[start : start + 64]))[PRESENT] for start in range(0, len(pictures), 64)]
+    seen, wanted = torch.cat(parts) > 0, _present(scenes).bool()
+    return round(float((seen | ~wanted).all(dim=1).float().mean()), 4)
+
+
+def _present(scenes: Sequence[dict[str, Any]]) -> Tensor:
+    rows = [
+        [float(any(one["class"] == cls for one in scene["objects"])) for cls in CLASSES] for scene in scenes
+    ]
+    return torch.tensor(rows)
 
 
 def _stacked(asked: Sequence[dict[str, int]]) -> dict[str, Tensor]:

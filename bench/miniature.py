@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench import attribute_judge
+from bench import attribute_judge, spread
 from tasks.backbones.base import SampleOptions, open_base
 from tasks.class_prior import Params as PriorParams
 from tasks.pretrain import vae
@@ -26,6 +26,7 @@ from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
 from tasks.toyworld.dataset import write_dataset
 
 SEED, BATCH = 11, 20
+RENDERED = (("heldout", 1500, 3, "judge"), ("judge", 8000, 2, "judge"), ("train", 24600, 1, "train"))
 ALREADY = (  # what the trainings of judges and segmenter measured, from their own quality.json
     "judge_class_accuracy", "judge_setting_accuracy", "judge_colour_accuracy", "caption_retrieval_top1", "identity_auc",
     "identity_top1", "segmenter_miou",
@@ -52,27 +53,48 @@ def asked_for(count: int) -> tuple[list[str], list[dict[str, int]]]:
     return prompts, answers
 
 
+def pairs_asked_for(count: int) -> tuple[list[str], list[dict[str, list[dict[str, str]]]]]:
+    """Prompts with two objects of different classes, drawn evenly, and the scenes they ask for."""
+    rng, prompts, scenes = np.random.default_rng(SEED + 1), [], []
+    for number in range(count):
+        first, second = rng.permutation(CLASSES)[:2]
+        place = setting_phrase(SETTINGS[number % len(SETTINGS)])
+        prompts.append(f"a photo of a {first} next to a {second} {place}")
+        scenes.append({"objects": [{"class": str(first)}, {"class": str(second)}]})
+    return prompts, scenes
+
+
 def drawing(project: Path, data: Path, sheet: Path, count: int) -> dict[str, float]:
-    """Are the asked class, setting and colour drawn? With the class prior's shipped sampler."""
+    """Are the asked class, setting, colour and second object drawn, as variously as the world is? Shipped sampler."""
     told = settings.load(project / "params.yaml")
     backbone, shipped = open_base(told.base), told.section(PriorParams, "class_prior")
     options = SampleOptions.model_validate(
         {name: getattr(shipped, name) for name in SampleOptions.model_fields}
     )
+
+    def draw(prompts: list[str]) -> np.ndarray:
+        starts = range(0, len(prompts), BATCH)
+        parts = [
+            backbone.sample(
+                prompts[n : n + BATCH], list(range(n, min(n + BATCH, len(prompts)))), options, BATCH
+            )
+            for n in starts
+        ]
+        return np.concatenate(parts)
+
     prompts, answers = asked_for(count)
     began = time.monotonic()
-    pictures = np.concatenate(
-        [
-            backbone.sample(prompts[start : start + BATCH], list(range(start, start + BATCH)), options, BATCH)
-            for start in range(0, count, BATCH)
-        ]
-    )
+    pictures = draw(prompts)
     seconds = (time.monotonic() - began) / count
-    shown = pictures[np.linspace(0, count - 1, 64).astype(int)]
-    images.save(sheet, images.grid([list(shown[row * 8 : row * 8 + 8]) for row in range(8)]))
+    two, scenes = pairs_asked_for(max(1, count // 5))
+    both = draw(two)
+    chosen = np.linspace(0, count - 1, 56).astype(int)
+    shown = [*pictures[chosen], *both[:8], *both[: max(0, 8 - len(both))]]
+    images.save(sheet, images.grid([shown[row * 8 : row * 8 + 8] for row in range(8)]))
     heldout = Renders(data / "heldout")
     judge = attribute_judge.trained(Renders(data / "judge"), project / ".work" / "bench")
     single = [n for n, scene in enumerate(heldout.scenes) if len(scene["objects"]) == 1]
+    double = [n for n, scene in enumerate(heldout.scenes) if len(scene["objects"]) == 2]
     true = attribute_judge.right(
         judge, heldout.images[single], [attribute_judge.truth(heldout.scenes[n]) for n in single]
     )
@@ -81,7 +103,12 @@ def drawing(project: Path, data: Path, sheet: Path, count: int) -> dict[str, flo
         "t2i_class_accuracy": drawn["class"],
         "t2i_setting_accuracy": drawn["setting"],
         "t2i_colour_accuracy": round(drawn["colour"] / true["colour"], 4),
+        "t2i_two_objects": attribute_judge.all_present(judge, both, scenes),
+        **spread.figures(judge, backbone, pictures, answers, heldout, Renders(data / "train")),
         **{f"bench_judge_{name}_accuracy": share for name, share in true.items()},
+        "bench_judge_two_objects": attribute_judge.all_present(
+            judge, heldout.images[double], [heldout.scenes[n] for n in double]
+        ),
         "t2i_prompts": count,
         "seconds_per_picture": round(seconds, 3),
     }
@@ -118,8 +145,8 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=1000, help="pictures that are drawn and judged")
     given, project = parser.parse_args(), settings.find_project(Path.cwd())
     data, out = project / "data" / "toyworld", project / "data" / "miniature"
-    for name, count, seed in (("heldout", 1500, 3), ("judge", 8000, 2)):
-        write_dataset(data / name, count=count, seed=seed, split="judge")
+    for name, count, seed, split in RENDERED:
+        write_dataset(data / name, count=count, seed=seed, split=split)
     quality = recorded(project) | rebuilding(project, data, given.photos)
     quality |= drawing(project, data, project / "docs" / "miniature_samples.png", given.prompts)
     with folders.staged_file(out / "quality.json") as path:

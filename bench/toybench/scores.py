@@ -89,6 +89,6 @@ def names(eye: AttributeJudge, pictures: Sequence[np.ndarray]) -> dict[str, list
     """What the bench's own judge calls class, setting and view of each picture."""
     logits = eye(to_pixels(np.stack(pictures)).contiguous(memory_format=torch.channels_last))
     return {
-        question: [ANSWERS[question][int(best)] for best in answers.argmax(1)]
-        for question, answers in logits.items()
+        question: [known[int(best)] for best in logits[question].argmax(1)]
+        for question, known in ANSWERS.items()
     }

@@ -70,7 +70,9 @@ def main() -> None:
     judge = ImageJudge(options.dino, options.dino_revision, project, options.batch_size)
     names = list(subjects())
     found: list[dict[str, float]] = []
-    for number, name in enumerate(progress.each(names, "showing the judge what is known, subjects", len(names))):
+    for number, name in enumerate(
+        progress.each(names, "showing the judge what is known, subjects", len(names))
+    ):
         others = [subject_identity(n) for n in names if n != name]
         mates = [one for one in others if one.cls == subject_identity(name).cls]
         strangers = [one for one in others if one.cls != subject_identity(name).cls]
