@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tasks.pretrain.renders import Renders
 from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS
-from tasks.toyworld.shapes import PART_NAMES
+from tasks.toyworld.primitives import PART_NAMES
 
 PARTS = len(PART_NAMES) - 1  # without "none"
 LABELS = len(SETTINGS) + len(CLASSES) * PARTS  # a setting, or a part of a class

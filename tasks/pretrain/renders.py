@@ -21,7 +21,7 @@ class Renders:
     Attributes:
         images: uint8 [n s s 3], sRGB, memory-mapped
         masks: uint8 [n s s], 0 background, k the k-th object, memory-mapped
-        parts: uint8 [n s s], 0 background, numbers of `tasks.toyworld.shapes`, memory-mapped
+        parts: uint8 [n s s], 0 background, numbers of `tasks.toyworld.primitives`, memory-mapped
         scenes: what was rendered, one dict a picture (`caption`, `setting`, `view`, `objects`, ...)
     """
 

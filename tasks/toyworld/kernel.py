@@ -1,6 +1,6 @@
 """The jitted heart: march rays, shade them, fill the buffers.
 
-Numba's cache watches this file only: after a change to shapes, patterns or settings, remove __pycache__ here.
+Numba's cache watches this file only: after a change to what it imports, remove __pycache__ here.
 """
 
 import math
@@ -9,8 +9,10 @@ import numpy as np
 from numba import njit
 
 from tasks.toyworld.patterns import albedo
-from tasks.toyworld.settings import FAR, LIGHT, backdrop, ramp
-from tasks.toyworld.shapes import ACCENT, distance
+from tasks.toyworld.primitives import ACCENT
+from tasks.toyworld.settings import FAR, LIGHT, backdrop
+from tasks.toyworld.shapes import distance
+from tasks.toyworld.textures import ramp
 
 PHOTO, CARTOON = 0, 1
 TONE = np.minimum(np.linspace(0, 2, 2048, endpoint=False) ** 2, 4)  # by the square root of the light, 0..2

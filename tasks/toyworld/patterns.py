@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from tasks.toyworld.palette import linear
-from tasks.toyworld.shapes import ACCENT, BODY, HEAD, LIMB
+from tasks.toyworld.primitives import ACCENT, BODY, HEAD, LIMB
 
 # Materials that no identity changes, by part id; linear light.
 FIXED = np.zeros((16, 3))

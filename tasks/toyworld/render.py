@@ -11,8 +11,9 @@ import numpy as np
 from tasks.toyworld import encode, kernel
 from tasks.toyworld.identity import CLASSES
 from tasks.toyworld.line_art import inked, line_art, pencilled
+from tasks.toyworld.props import draw_props
 from tasks.toyworld.scene import Scene
-from tasks.toyworld.settings import SETTINGS, draw_props
+from tasks.toyworld.settings import SETTINGS
 from tasks.toyworld.shapes import face_points
 from tasks.toyworld.stage import Camera
 
@@ -23,7 +24,7 @@ class Render:
 
     rgb: np.ndarray  # uint8 [h w 3], sRGB
     object_masks: np.ndarray  # bool [k h w], disjoint, True = object k is visible here
-    parts: np.ndarray  # uint8 [h w], index into shapes.PART_NAMES
+    parts: np.ndarray  # uint8 [h w], index into primitives.PART_NAMES
     shadows: np.ndarray  # bool [k h w], True = object k keeps the light off here (itself excluded)
     depth: np.ndarray  # float32 [h w], along the camera axis; settings.FAR for the sky
     normals: np.ndarray  # float32 [h w 3], world frame; 0 for the sky
