@@ -10,9 +10,10 @@ import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench import attribute_judge
-from bench.toybench import fleet, results, scoreboard, settings
+from bench.toybench import fleet, photos, results, scoreboard, settings
 from bench.toybench.measure import Bench, Row, of_subject
 from bench.toybench.prompts import asked_of
 from flows import timings
@@ -25,7 +26,8 @@ from tasks.pretrain.renders import Renders
 from tasks.sample import SEED_OFFSET
 from tasks.sample import Params as SampleParams
 from tasks.shared import plugins
-from tasks.shared.settings import Settings, find_project, load
+from tasks.shared.errors import UserError
+from tasks.shared.settings import Base, Settings, find_project, load
 from tasks.toyworld.dataset import write_dataset
 from tasks.toyworld.subjects import subject_identity
 
@@ -39,11 +41,29 @@ def main() -> int:
     )
     parser.add_argument("rows", nargs="+", choices=[*UNTRAINED, *settings.names()])
     parser.add_argument("--split", choices=list(settings.SPLITS), default="small")
-    parser.add_argument("--work", type=Path, help="the bench's own fleet; default: .work/toybench")
+    parser.add_argument(
+        "--backbone", help="other weights: Hub id, folder or file; default: base of params.yaml"
+    )
+    parser.add_argument("--revision", default="main", help="of --backbone")
+    parser.add_argument("--size_px", type=int, help="side of crops, the backbone's native size")
+    parser.add_argument(
+        "--photos", type=Path, help="DreamBench's folder: its subjects and prompts instead of the toys"
+    )
+    parser.add_argument(
+        "--work", type=Path, help="the bench's own fleet; default: .work/toybench, or -photos"
+    )
     given, project = parser.parse_args(), find_project(Path.cwd())
     names, seeds = settings.SPLITS[given.split]
-    home = fleet.workspace(project, given.work or project / ".work" / "toybench", {})
+    changes: dict[str, Any] = {}
+    if given.backbone:
+        changes["base"] = {"model": given.backbone, "revision": given.revision}
+    if given.size_px:
+        changes["segment"] = {"size_px": given.size_px}
+    work = project / ".work" / ("toybench-photos" if given.photos else "toybench")
+    home = fleet.workspace(project, given.work or work, changes)
     told = load(home.params_file)
+    if given.photos:
+        return on_photos(project, home, given.rows, photos.entries(given.photos), seeds)
     bench = judges_of(project, told)
     failed = []
     for name in given.rows:
@@ -65,6 +85,38 @@ def main() -> int:
         print(results.write(given.split, name, content, bool(broken)), flush=True)
         failed += list(broken)
     scoreboard.write(project / "docs" / "scoreboard.md")
+    return 1 if failed else 0
+
+
+def on_photos(
+    project: Path, home: Workspace, rows: Sequence[str], entries: Sequence[fleet.Entry], seeds: Sequence[int]
+) -> int:
+    """Rows on photographs; returns the exit code."""
+    failed = 0
+    for name in rows:
+        if name in UNTRAINED:
+            raise UserError(
+                f"{name}: floor and ceiling of photographs stand beside each score; give a trained row"
+            )
+        setting = settings.read(name)
+        outcome = fleet.run(home, setting, entries, seeds)
+        broken = {row.subject: row.reason for row in outcome if row.state == "failed"}
+        done = [entry for entry in entries if fleet.folder_name(setting, entry.name) not in broken]
+        content = {
+            "name": name,
+            "says": setting.says,
+            "base": load(home.params_file).section(Base, "base").model_dump(),
+            "failed": broken,
+            **results.provenance(project),
+            **photos.summary(
+                {
+                    entry.name: photos.of_subject(home.subject(fleet.folder_name(setting, entry.name)))
+                    for entry in done
+                }
+            ),
+        }
+        print(results.write("photos", name, content, bool(broken)), flush=True)
+        failed += len(broken)
     return 1 if failed else 0
 
 
@@ -129,7 +181,7 @@ def trained(
     bench: Bench, home: Workspace, setting: settings.Setting, names: Sequence[str], seeds: Sequence[int]
 ) -> tuple[list[Row], dict[str, dict[str, float]], dict[str, str]]:
     """Run a row's fleet and measure what it drew; a failed subject is named with its reason."""
-    outcome = fleet.run(home, setting, names, seeds)
+    outcome = fleet.run(home, setting, fleet.toys(home, names), seeds)
     broken = {row.subject: row.reason for row in outcome if row.state == "failed"}
     took = timings.Timings(home)
     rows: list[Row] = []

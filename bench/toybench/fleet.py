@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bench.toybench.settings import IDENTIFIER, Setting
 from flows import adding, nightly, personalize, prefect_api
 from flows.workspace import SubjectFolder, Workspace, write_subject
 from tasks.reporting.fleet import FleetRow
-from tasks.shared import images, params, progress
+from tasks.shared import folders, images, params, progress
 from tasks.toyworld.subjects import subject_photos, subjects
 
 MODELS = ("miniature", "judges", "segmenters")
@@ -49,30 +50,48 @@ def folder_name(setting: Setting, subject: str) -> str:
     return f"{setting.name}-{subject}"
 
 
-def enter(fleet: Workspace, setting: Setting, subject: str, seeds: Sequence[int]) -> SubjectFolder:
-    """Make the subject of a row, or bring the params of an existing one up to date."""
-    name, cls = folder_name(setting, subject), subjects()[subject]["class"]
-    if name not in fleet.subjects():
-        photos = fleet.root / "photos" / subject
+@dataclass(frozen=True)
+class Entry:
+    """A subject as a row sees it."""
+
+    name: str
+    cls: str  # its class word
+    photos: Path
+    prompts: tuple[str, ...]  # templates with {subject}
+
+
+def toys(fleet: Workspace, names: Sequence[str]) -> list[Entry]:
+    """ToyBench subjects, their photos rendered where they are not there yet."""
+    entries = []
+    for name in progress.each(names, "rendering photos of subjects", len(names)):
+        photos = fleet.root / "photos" / name
         if not photos.is_dir():
-            for number, photo in enumerate(subject_photos(subject)):
-                images.save(photos / f"photo_{number + 1}.png", photo)
-        adding.add(fleet, [photos], name, **{"class": cls, "identifier": IDENTIFIER})
-    prompts = [asked.text.replace("{subject}", setting.calls(cls)) for asked in asked_of(subject)]
+            with folders.staged(photos) as fresh:
+                for number, photo in enumerate(subject_photos(name)):
+                    images.save(fresh / f"photo_{number + 1}.png", photo)
+        prompts = tuple(asked.text for asked in asked_of(name))
+        entries.append(Entry(name, subjects()[name]["class"], photos, prompts))
+    return entries
+
+
+def enter(fleet: Workspace, setting: Setting, entry: Entry, seeds: Sequence[int]) -> SubjectFolder:
+    """Make the subject of a row, or bring the params of an existing one up to date."""
+    name, called = folder_name(setting, entry.name), setting.calls(entry.cls)
+    if name not in fleet.subjects():
+        adding.add(fleet, [entry.photos], name, **{"class": entry.cls, "identifier": IDENTIFIER})
+    prompts = [text.replace("{subject}", called) for text in entry.prompts]
     blocks: dict[str, Any] = {"sample": {"prompts": prompts, "seeds": list(seeds)}}
-    instance = {"methods": {"dreambooth": {"instance_prompt": f"a {setting.calls(cls)}"}}}
-    changes = params.merged(params.merged(blocks, instance), setting.overrides)
+    instance = {"methods": {"dreambooth": {"instance_prompt": f"a {called}"}}}
     entered = fleet.subject(name)
-    write_subject(entered.subject_file, changes)
+    write_subject(entered.subject_file, params.merged(params.merged(blocks, instance), setting.overrides))
     return entered
 
 
-def run(fleet: Workspace, setting: Setting, names: Sequence[str], seeds: Sequence[int]) -> list[FleetRow]:
+def run(fleet: Workspace, setting: Setting, entries: Sequence[Entry], seeds: Sequence[int]) -> list[FleetRow]:
     """Bring a row's subjects up to date; a failed one has its reason in its row."""
-    for name in progress.each(names, f"{setting.name}: photos of subjects", len(names)):
-        enter(fleet, setting, name, seeds)
+    names = [enter(fleet, setting, entry, seeds).name for entry in entries]
     with prefect_api.connection(fleet) as wait, personalize.settings(wait()):
-        return nightly.run(fleet, [folder_name(setting, name) for name in names], tell)
+        return nightly.run(fleet, names, tell)
 
 
 def tell(name: str, event: Any) -> None:

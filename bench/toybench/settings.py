@@ -41,7 +41,8 @@ class Setting:
 
     def calls(self, cls: str) -> str:
         """How this row's prompts call a subject of class `cls`."""
-        wrong = CLASSES[(CLASSES.index(cls) + 3) % len(CLASSES)]
+        number = CLASSES.index(cls) if cls in CLASSES else len(CLASSES) - 1
+        wrong = CLASSES[(number + 3) % len(CLASSES)]
         return (
             self.phrase.replace("{identifier}", IDENTIFIER)
             .replace("{wrong_class}", wrong)

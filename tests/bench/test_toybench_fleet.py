@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from bench.attribute_judge import AttributeJudge
-from bench.toybench import fleet, results, scoreboard
+from bench.toybench import fleet, photos, results, scoreboard
 from bench.toybench.measure import Bench, of_subject
 from bench.toybench.settings import Setting
 from tasks.backbones.base import open_base
 from tasks.metrics._judges import ImageJudge, Judges, TextJudge
 from tasks.segmenters import whole_frame
+from tasks.shared.errors import UserError
 from tasks.shared.settings import find_project, load
 
 NAME = "dog_blue_yellow_plain"
@@ -40,8 +41,8 @@ def row(
         },
     }
     home = fleet.workspace(find_project(results.HERE), root, changes)
-    first = fleet.run(home, SETTING, [NAME], [1, 2])
-    again = fleet.run(home, SETTING, [NAME], [1, 2])
+    first = fleet.run(home, SETTING, fleet.toys(home, [NAME]), [1, 2])
+    again = fleet.run(home, SETTING, fleet.toys(home, [NAME]), [1, 2])
     assert [done.state for done in first] == ["new"]
     assert [done.state for done in again] == ["unchanged"]
     told = load(home.params_file)
@@ -90,3 +91,42 @@ def test_a_row_becomes_a_result_and_a_page(row, tmp_path: Path, monkeypatch: pyt
     page = (tmp_path / "page.md").read_text()
     assert "`tiny` two steps (dirty tree)" in page
     assert "not measured" in page
+
+
+TOLD = """Classes
+
+subject_name,class
+backpack,backpack
+rex,dog
+gone,cat
+
+prompt_list = [
+'a {0} {1} on a mirror'.format(unique_token, class_token),
+'a red {0} {1}'.format(unique_token, class_token)
+]
+
+prompt_list = [
+'a {0} {1} in a santa hat'.format(unique_token, class_token)
+]
+"""
+
+
+def test_photographs_are_entered_with_the_prompts_of_their_kind(tmp_path: Path):
+    for name in ("rex", "backpack"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match="missing"):
+        photos.entries(tmp_path)
+    (tmp_path / photos.TOLD).write_text(TOLD)
+    assert [(one.name, one.cls, one.prompts) for one in photos.entries(tmp_path)] == [
+        ("backpack", "backpack", ("a {subject} on a mirror", "a red {subject}")),
+        ("rex", "dog", ("a {subject} in a santa hat",)),
+    ]
+    (tmp_path / photos.TOLD).write_text("nothing")
+    with pytest.raises(UserError, match="two lists"):
+        photos.entries(tmp_path)
+
+
+def test_scores_of_photographs_are_means_over_subjects():
+    found = photos.summary({"a": {"dino": 0.2, "clip_t": 0.1}, "b": {"dino": 0.4}})
+    assert found["scores"]["dino"] == {"value": 0.3, "low": 0.2, "high": 0.4}
+    assert found["scores"]["clip_t"] == {"value": 0.1}
