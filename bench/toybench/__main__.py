@@ -16,6 +16,7 @@ from bench import attribute_judge
 from bench.toybench import fleet, photos, results, scoreboard, settings
 from bench.toybench.measure import Bench, Row, of_subject
 from bench.toybench.prompts import asked_of
+from bench.toybench.toys import toy
 from flows import timings
 from flows.workspace import Workspace
 from tasks.backbones._warm import take
@@ -29,7 +30,6 @@ from tasks.shared import plugins
 from tasks.shared.errors import UserError
 from tasks.shared.settings import Base, Settings, find_project, load
 from tasks.toyworld.dataset import write_dataset
-from tasks.toyworld.subjects import subject_identity
 
 UNTRAINED = ("base", "base_caption", "ceiling")
 
@@ -161,7 +161,7 @@ def untrained(
         if name == "ceiling":
             rows += bench.rows(subject, bench.ceiling(subject))
             continue
-        identity, asked = subject_identity(subject), asked_of(subject)
+        identity, asked = toy(subject).identity, asked_of(subject)
         word = identity.cls if name == "base" else f"{identity.primary} {identity.cls}"
         sampler = told.section(SampleParams, "sample")
         options = SampleOptions.model_validate(

@@ -17,12 +17,14 @@ from ruamel.yaml import YAML
 
 from bench.toybench.prompts import asked_of
 from bench.toybench.settings import IDENTIFIER, Setting
+from bench.toybench.toys import toy
 from flows import adding, nightly, personalize, prefect_api
 from flows.workspace import SubjectFolder, Workspace, write_subject
 from tasks.reporting.fleet import FleetRow
 from tasks.shared import folders, images, params, progress
-from tasks.toyworld.subjects import subject_photos, subjects
+from tasks.toyworld.render import render
 
+PHOTO_PX = 512  # side of a subject's photos
 MODELS = ("miniature", "judges", "segmenters")
 
 
@@ -67,10 +69,10 @@ def toys(fleet: Workspace, names: Sequence[str]) -> list[Entry]:
         photos = fleet.root / "photos" / name
         if not photos.is_dir():
             with folders.staged(photos) as fresh:
-                for number, photo in enumerate(subject_photos(name)):
-                    images.save(fresh / f"photo_{number + 1}.png", photo)
+                for number, scene in enumerate(toy(name).scenes):
+                    images.save(fresh / f"photo_{number + 1}.png", render(scene, PHOTO_PX).rgb)
         prompts = tuple(asked.text for asked in asked_of(name))
-        entries.append(Entry(name, subjects()[name]["class"], photos, prompts))
+        entries.append(Entry(name, toy(name).identity.cls, photos, prompts))
     return entries
 
 

@@ -16,13 +16,13 @@ from bench.toybench import scores, truth
 from bench.toybench.prompts import Asked, asked_of
 from bench.toybench.scores import Drawn, Reference
 from bench.toybench.settings import Setting
+from bench.toybench.toys import toy
 from flows.workspace import SubjectFolder
 from tasks.backbones.base import Backbone
 from tasks.metrics._judges import Judges
 from tasks.metrics.base import isolated
 from tasks.segmenters.base import Segmenter
 from tasks.shared import images, samples
-from tasks.toyworld.subjects import subject_identity, subject_scenes, subjects
 
 Row = dict[str, Any]
 
@@ -41,13 +41,14 @@ class Bench:
     def reference(self, name: str) -> Reference:
         """What the pictures of a ToyBench subject are held against; the same for every row."""
         if name not in self._references:
-            identity, scenes = subject_identity(name), subject_scenes(name)
-            photos = [truth.shown(scene, self.size_px).subject for scene in scenes]
+            one = toy(name)
+            photos = [truth.shown(scene, self.size_px).subject for scene in one.scenes]
             self._references[name] = Reference(
-                identity,
+                one.identity,
+                one.twin,
                 self.judges.dino.embed(photos),
-                frozenset(scene.setting for scene in scenes),
-                truth.gallery_of(self.judges.dino, identity, self.size_px),
+                frozenset(scene.setting for scene in one.scenes),
+                truth.gallery_of(self.judges.dino, one.identity, self.size_px),
                 self.size_px,
             )
         return self._references[name]
@@ -55,7 +56,7 @@ class Bench:
     def rows(self, name: str, pictures: Sequence[Drawn]) -> list[Row]:
         """The scores of some pictures of a subject, one row each."""
         found = scores.measure(pictures, self.reference(name), self.judges, self.eye)
-        about = {"subject": name, "difficulty": subjects()[name]["difficulty"]}
+        about = {"subject": name, "difficulty": toy(name).difficulty}
         return [
             {**about, "kind": picture.asked.kind, "seed": picture.seed, **row}
             for picture, row in zip(pictures, found, strict=True)
@@ -67,7 +68,7 @@ class Bench:
 
     def sampled(self, name: str, setting: Setting, folder: SubjectFolder) -> list[Drawn]:
         """The subject's pictures that the stage sample wrote."""
-        cls, sample = subjects()[name]["class"], folder.folder / "sample"
+        cls, sample = toy(name).identity.cls, folder.folder / "sample"
         asked = {one.text.replace("{subject}", setting.calls(cls)): one for one in asked_of(name)}
         return [
             self.one(asked[entry["prompt"]], int(entry["seed"]), images.read(sample / entry["file"]))
@@ -77,7 +78,7 @@ class Bench:
 
     def ceiling(self, name: str) -> list[Drawn]:
         """A true picture of each prompt, through the autoencoder and back."""
-        asked, identity = asked_of(name), subject_identity(name)
+        asked, identity = asked_of(name), toy(name).identity
         made = [truth.truth(identity, one, truth.UPPER, self.size_px).pixels for one in asked]
         pixels = torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.inference_mode():

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bench.toybench.toys import TWIN, toy
 from tasks.toyworld.captions import setting_phrase
 from tasks.toyworld.identity import CLASSES, Identity, split_identities
 from tasks.toyworld.palette import COLOURS, contrasting
 from tasks.toyworld.scene import Scene, sample_scene
 from tasks.toyworld.settings import SETTINGS
-from tasks.toyworld.subjects import subject_identity, subject_scenes
 
 KINDS = {"setting": 10, "view": 4, "style": 2, "second": 5, "property": 4}
 """How many prompts of each kind a subject gets."""
@@ -46,9 +46,10 @@ class Asked:
 
 
 def asked_of(name: str) -> list[Asked]:
-    """The prompts of a ToyBench subject, always the same."""
-    identity, rng = subject_identity(name), np.random.default_rng([zlib.crc32(name.encode()), 25])
-    shown = {scene.setting for scene in subject_scenes(name)}
+    """The prompts of a subject, always the same; a twin's are those of its original."""
+    one = toy(name)
+    identity, rng = one.identity, np.random.default_rng([zlib.crc32(name.removesuffix(TWIN).encode()), 25])
+    shown = {scene.setting for scene in one.scenes}
     unseen = [setting for setting in SETTINGS if setting not in shown]
     places = _endless(unseen, rng)
     made: list[Asked] = []

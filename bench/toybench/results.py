@@ -33,7 +33,7 @@ def harness(judges: Sequence[str]) -> str:
         judges: digests of the judges' weights.
     """
     told = hashlib.sha256("".join(judges).encode())
-    measuring = ("lookalikes", "measure", "prompts", "scores", "truth")
+    measuring = ("lookalikes", "measure", "prompts", "scores", "toys", "truth")
     for path in [
         *(HERE / f"{name}.py" for name in measuring),
         HERE.parent / "attribute_judge.py",

@@ -18,7 +18,8 @@ HEAD = """# Scoreboard
 Made by `python -m bench.toybench` from `bench/toybench/results/`; not edited by hand. What is measured and how:
 `bench/toybench/`. Intervals: 95 %, bootstrap over subjects and seeds. **sim_gt**: the subject alone against itself in
 the true picture of the prompt; **sim_ref**: against the photos; **copy_paste**: 1 = like the photos, -1 = like the
-truth, less is better; **rank1**, **map**: found in a gallery of look-alikes; **class/setting/view_right**: what the
+truth, less is better; **twin_right**: nearer to itself than to
+a twin with another decal; **rank1**, **map**: found in a gallery of look-alikes; **class/setting/view_right**: what the
 bench's judge sees is what was asked; **leak**: the setting it sees is one of the photos', less is better. Rows compare
 within a split only, and only under one harness.
 """

@@ -20,7 +20,17 @@ from tasks.metrics.base import cosines
 from tasks.pretrain.renders import to_pixels
 from tasks.toyworld.identity import Identity
 
-HIGHER = ("sim_gt", "sim_ref", "rank1", "map", "clip_t", "class_right", "setting_right", "view_right")
+HIGHER = (
+    "sim_gt",
+    "sim_ref",
+    "twin_right",
+    "rank1",
+    "map",
+    "clip_t",
+    "class_right",
+    "setting_right",
+    "view_right",
+)
 """Scores of a picture for which more is better."""
 LOWER = ("copy_paste", "leak")
 """Scores for which less is better."""
@@ -42,6 +52,7 @@ class Reference:
     """What a subject's pictures are held against."""
 
     identity: Identity
+    twin: Identity  # who differs from it in the decal only
     photos: np.ndarray  # its photos, subject alone, as the judge sees them. [n d]
     photo_settings: frozenset[str]
     gallery: truth.Gallery
@@ -64,8 +75,10 @@ def measure(
             float(cosines(own[None], true).mean()),
             float(cosines(own[None], reference.photos).mean()),
         )
+        twin = truth.truths(judges.dino, reference.twin, asked, reference.size_px)
         near = float(cosines(true, reference.photos).mean())
         row = {"sim_gt": sim_gt, "sim_ref": sim_ref, "copy_paste": (sim_ref - sim_gt) / max(1 - near, 1e-3)}
+        row["twin_right"] = float(sim_gt > float(cosines(own[None], twin).mean()))
         if asked.colour is None:  # the gallery shows the subject as it is
             row["rank1"], row["map"] = reference.gallery.rank(own)
         row["clip_t"] = float(seen[number] @ texts[number])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.toybench.toys import TWIN
 from tasks.shared import params
 from tasks.shared.errors import UserError
 from tasks.toyworld.captions import CLASSES
@@ -25,6 +26,7 @@ SMALL = (  # one of each difficulty and eight classes
 )
 SPLITS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "small": (SMALL, (1, 2)),
+    "pairs": (tuple(name + twin for name in SMALL for twin in ("", TWIN)), (1, 2)),
     "full": (tuple(subjects()), (1, 2, 3, 4)),
 }
 """Subjects and sample seeds of each split."""

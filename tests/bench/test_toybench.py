@@ -8,6 +8,7 @@ import pytest
 from bench.toybench import lookalikes, results, scoreboard, scores, settings, truth
 from bench.toybench.prompts import KINDS, asked_of, true_scene
 from bench.toybench.scores import Drawn, Reference
+from bench.toybench.toys import TWIN, toy
 from tasks.metrics._judges import ImageJudge
 from tasks.shared.params import read_yaml
 from tasks.shared.settings import find_project
@@ -27,6 +28,22 @@ def test_a_subject_is_asked_25_different_things_in_settings_its_photos_lack(name
     assert not {one.setting for one in asked} & {scene.setting for scene in subject_scenes(name)}
     words = {word for one in asked for word in one.text.replace("{subject}", "").split()}
     assert words <= set(full_vocabulary())
+
+
+def test_a_twin_is_its_original_but_for_the_decal():
+    for name in settings.SMALL:
+        one, other = toy(name), toy(name + TWIN)
+        assert (one.identity, one.twin) == (other.twin, other.identity)
+        changed = {
+            f.name
+            for f in fields(Identity)
+            if getattr(one.identity, f.name) != getattr(other.identity, f.name)
+        }
+        assert "decal" in changed <= {"decal", "decal_colour"}
+        assert asked_of(name) == asked_of(name + TWIN)
+        pictures = [truth.shown(kept.scenes[0], 64).pixels for kept in (one, other)]
+        assert [kept.scenes[0].camera for kept in (one, other)] == [one.scenes[0].camera] * 2
+        assert pictures[0].shape == pictures[1].shape
 
 
 def test_the_true_scene_shows_what_is_asked_and_the_subject_first():
@@ -175,7 +192,7 @@ def test_every_claim_and_row_is_well_formed():
         assert {claim["left"], claim["right"]} <= names
     for name in settings.names():
         setting = settings.read(name)
-        assert len(f"{name}-{max(subjects(), key=len)}") <= 63
+        assert len(f"{name}-{max(subjects(), key=len)}{TWIN}") <= 63
         assert set(setting.overrides) <= {"fine_tune", "methods"}
         assert "{" not in setting.calls("dog")
     assert settings.read("wrong_class_word").calls("dog") == "sks car"
