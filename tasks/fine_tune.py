@@ -4,7 +4,6 @@ Reads the crops of `segment` and, if the method wants it, the class prior. Write
 way, a model card and the manifest, from which the later stages learn what was trained.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -65,11 +64,14 @@ def run(segment: Path, prior: Path, out: Path, settings: Settings) -> None:
         "phrase": subject.phrase,
         "class": subject.class_word,
         "kind": subject.kind,
-        "inputs": {"segment": _digest(segment_facts), "prior": _digest(prior_facts) if prior_facts else None},
+        "inputs": {
+            "segment": manifests.content_digest(segment_facts),
+            "prior": manifests.content_digest(prior_facts) if prior_facts else None,
+        },
         "photos": len(photos.pixels),
         "class_pictures": 0 if class_pictures is None else len(class_pictures.pixels),
     }
-    facts["params_digest"] = _digest({**facts, "recipe": recipe})
+    facts["params_digest"] = manifests.content_digest({**facts, "recipe": recipe})
     _warn(backbone, subject.phrase, prior_facts)
 
     checkpoints = Checkpoints(
@@ -148,10 +150,6 @@ def _warn(backbone: Backbone, phrase: str, prior_facts: dict[str, Any]) -> None:
         log.warning(
             "the class pictures were drawn by another base (%s); run class_prior again", made_by.get("model")
         )
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
 if __name__ == "__main__":

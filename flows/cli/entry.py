@@ -78,6 +78,14 @@ def report(
 
 
 @app.command()
+def verify(names: Names = None) -> None:
+    """From pictures back to photos: is every file what its stage wrote, from what lies before it?"""
+    from flows.cli import subjects
+
+    subjects.verify(names or [])
+
+
+@app.command()
 def remove(
     names: Annotated[list[str], typer.Argument(help="subjects")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,

@@ -72,6 +72,28 @@ def status(names: list[str]) -> None:
         console.print(f"{len(stages)} stages to run, {words(total)}", highlight=False)
 
 
+def verify(names: list[str]) -> None:
+    """Check the chain of every subject.
+
+    Raises:
+        UserError: something is not what it says; names the files.
+    """
+    from flows import verify
+
+    workspace = workspaces.find()
+    faults = []
+    for name in names or workspace.subjects():
+        links = verify.chain(workspace.subject(name))
+        found = [f"{link.folder}: {fault}" for link in links for fault in link.faults]
+        files, stages = sum(link.files for link in links), ", ".join(link.stage for link in links)
+        if not found:
+            console.print(f"{name}: {files} files of {stages}: all as written", highlight=False)
+        faults += found
+    if faults:
+        again = "restore with `dvc checkout`, or delete the folder and run again"
+        raise UserError("\n".join([*faults, again]))
+
+
 def report(name: str, browser: bool) -> None:
     """Print the path of a report; the only line on stdout, for scripts."""
     page = workspaces.find().subject(name).report

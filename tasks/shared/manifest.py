@@ -56,6 +56,11 @@ def verify(folder: Path, stage: str) -> dict[str, Any]:
     return content
 
 
+def content_digest(content: dict[str, Any]) -> str:
+    """Digest of what a manifest says, 32 hex digits: how a later stage names the one it read."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:

@@ -1,5 +1,6 @@
 """The real stages on a tiny random base: DVC tracks exactly what they read, and both callers give the same bytes."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,12 +14,14 @@ from PIL import Image
 from ruamel.yaml import YAML
 from skimage import data
 
-from flows import adding, execution, stages
+from flows import adding, execution, stages, verify
 from flows.store import staleness, versions
-from flows.workspace import SubjectFolder, write_subject
+from flows.workspace import SubjectFolder, Workspace, write_subject
 from tasks.shared import subject
+from tasks.shared.images import read, save
+from tasks.shared.manifest import digest
 
-from .conftest import PLAN, REPO, new_workspace
+from .conftest import PLAN, REPO, Command, new_workspace
 
 SMALL = {
     "segment": {"segmenter": {"name": "whole_frame"}, "size_px": 32},
@@ -92,3 +95,50 @@ def test_a_changed_prompt_reruns_sample_evaluate_and_report_and_nothing_else(rex
         "report",
     ]
     assert rex.report.exists()
+
+
+def faults_after(rex: SubjectFolder, tmp_path: Path, change: Callable[[Path], None]) -> dict[str, list[str]]:
+    """What `verify` says of a copy of the subject after a change to its folder."""
+    root = tmp_path / "copy"
+    shutil.copytree(rex.workspace.root, root, symlinks=True)
+    copied = Workspace(root).subject("rex")
+    change(copied.folder)
+    return {link.stage: list(link.faults) for link in verify.chain(copied) if link.faults}
+
+
+def rewritten(folder: Path) -> None:
+    """Other samples with a manifest that knows them: only their own provenance can tell."""
+    picture = next((folder / "sample" / "subject").glob("*.png"))
+    save(picture, read(picture), {"adapter": {"pytorch_lora_weights.safetensors": "0" * 64}})
+    path = folder / "sample" / "manifest.json"
+    content = json.loads(path.read_text())
+    content["files"][f"subject/{picture.name}"] = digest(picture)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda folder: None, {}),
+        (lambda folder: (folder / "sample/grid.png").write_bytes(b"x"), {"sample": ["grid.png: changed since"]}),
+        (lambda folder: (folder / "evaluate/scores.json").unlink(), {"evaluate": ["scores.json: missing"]}),
+        (lambda folder: (folder / "segment/new.txt").write_text("x"), {"segment": ["new.txt: nobody wrote it"]}),
+        (lambda folder: (folder / "report/manifest.json").write_text("{"), {"report": ["no manifest"]}),
+        (lambda folder: (folder / "photos/00.png").write_bytes(b"x"), {"ingest": ["00.png: changed since"]}),
+        (rewritten, {"sample": ["drawn by other weights"], "evaluate": ["another sample"], "report": ["another sample"]}),
+    ],
+)  # fmt: skip
+def test_verify_names_what_is_not_as_it_was_written(
+    rex: SubjectFolder, tmp_path: Path, change: Callable[[Path], None], expected: dict[str, list[str]]
+):
+    found = faults_after(rex, tmp_path, change)
+    assert found.keys() == expected.keys()
+    for stage, words in expected.items():
+        assert [word in fault for word, fault in zip(words, found[stage], strict=True)] == [True] * len(words)
+
+
+def test_verify_says_so_on_the_command_line(rex: SubjectFolder, dreamline: Command):
+    said = dreamline(rex.workspace.root, "verify", "rex")
+    assert said.code == 0
+    assert "all as written" in said.out
+    assert "ingest, class_prior, segment, fine_tune, sample, evaluate, report" in said.out
