@@ -5,6 +5,7 @@ a no-op run of one subject and of a fleet, and the start of a Prefect API of our
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -13,16 +14,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks.shared.folders import staged_file
+
 REPO = Path(__file__).resolve().parent.parent
+
+
+found: dict[str, dict[str, float | str]] = {}
 
 
 @contextmanager
 def measured(what: str, per: int = 1, unit: str = "") -> Iterator[None]:
-    """Print CPU and wall seconds of a block, divided by `per`."""
+    """Print and keep CPU and wall seconds of a block, divided by `per`."""
     before, started = os.times(), time.monotonic()
     yield
     after, wall_s = os.times(), time.monotonic() - started
     cpu_s = sum(after[:4]) - sum(before[:4])
+    found[what] = {"cpu_s": round(cpu_s / per, 3), "wall_s": round(wall_s / per, 3), "per": unit or "in all"}
     print(f"{what:<48}{cpu_s / per:8.3f} CPU s {wall_s / per:8.3f} s  {unit}", flush=True)
 
 
@@ -67,6 +74,8 @@ def main() -> None:
                 measured("flow and DVC, a stage that runs", len(PLAN) - 1, "a stage"),
             ):
                 personalize.run(workspace, third.name)
+    with staged_file(REPO / "bench" / "results" / "orchestration.json") as path:
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
