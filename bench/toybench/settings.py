@@ -24,7 +24,10 @@ SMALL = (  # one of each difficulty and eight classes
     "mushroom_pink_blue_checks",
     "house_pink_black_two_tone",
 )
+DEV = ("cat_yellow_red_checks", "rocket_black_yellow_two_tone", "chair_black_pink_checks_star")
+"""Not in SMALL: defaults are chosen on these, and compared on those."""
 SPLITS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
+    "dev": (DEV, (1, 2)),
     "small": (SMALL, (1, 2)),
     "pairs": (tuple(name + twin for name in SMALL for twin in ("", TWIN)), (1, 2)),
     "full": (tuple(subjects()), (1, 2, 3, 4)),
