@@ -131,15 +131,17 @@ def right(judge: AttributeJudge, pictures: np.ndarray, asked: Sequence[dict[str,
 
 @torch.no_grad()
 def all_present(judge: AttributeJudge, pictures: np.ndarray, scenes: Sequence[dict[str, Any]]) -> float:
-    """Share of pictures in which the judge sees every class that the scene has.
+    """Share of pictures in which the classes that the judge believes in most are those of the scene, as many as it has.
 
     Args:
         pictures: [n s s 3] uint8
         scenes: each with `objects`, a list of dicts with `class`.
     """
     parts = [judge(to_pixels(pictures[start : start + 64]))[PRESENT] for start in range(0, len(pictures), 64)]
-    seen, wanted = torch.cat(parts) > 0, _present(scenes).bool()
-    return round(float((seen | ~wanted).all(dim=1).float().mean()), 4)
+    wanted = _present(scenes).bool()
+    ranks = torch.cat(parts).argsort(dim=1, descending=True).argsort(dim=1)
+    seen = ranks < wanted.sum(dim=1, keepdim=True)
+    return round(float((seen == wanted).all(dim=1).float().mean()), 4)
 
 
 def _present(scenes: Sequence[dict[str, Any]]) -> Tensor:
