@@ -1,6 +1,7 @@
 """Stages called in this process, with the same arguments that DVC's command gives them."""
 
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,10 +23,13 @@ def call(workspace: Workspace, stage: Stage) -> None:
         manifest.read(path, stage.name)
 
 
-def check(workspace: Workspace, stages: list[Stage]) -> None:
+def check(workspace: Workspace, stages: list[Stage], params_file: Path | None = None) -> None:
     """Validate every parameter of some stages before any of them works: a typo must not cost an artifact.
 
     A stage module may offer `check(settings)` for what its section alone cannot say.
+
+    Args:
+        params_file: instead of the workspace's own.
 
     Raises:
         UserError: names every stage that complains.
@@ -34,7 +38,7 @@ def check(workspace: Workspace, stages: list[Stage]) -> None:
     for stage in stages:
         try:
             _check_keys(stage)
-            module, told = _module(stage), _settings(workspace, stage)
+            module, told = _module(stage), _settings(workspace, stage, params_file)
             told.recipe(stage.name)
             _ = told.base
             told.section(module.Params, stage.name)
@@ -72,5 +76,5 @@ def _module(stage: Stage) -> ModuleType:
         ) from error
 
 
-def _settings(workspace: Workspace, stage: Stage) -> settings.Settings:
-    return settings.load(workspace.params_file, stage.subject_file)
+def _settings(workspace: Workspace, stage: Stage, params_file: Path | None = None) -> settings.Settings:
+    return settings.load(params_file or workspace.params_file, stage.subject_file)

@@ -82,10 +82,13 @@ def enter(fleet: Workspace, setting: Setting, entry: Entry, seeds: Sequence[int]
     if name not in fleet.subjects():
         adding.add(fleet, [entry.photos], name, **{"class": entry.cls, "identifier": IDENTIFIER})
     prompts = [text.replace("{subject}", called) for text in entry.prompts]
-    blocks: dict[str, Any] = {"sample": {"prompts": prompts, "seeds": list(seeds)}}
-    instance = {"methods": {"dreambooth": {"instance_prompt": f"a {called}"}}}
+    blocks: dict[str, Any] = {
+        "fine_tune": {},  # an override that left settings.yaml leaves the subject too
+        "methods": {"dreambooth": {"instance_prompt": f"a {called}"}},
+        "sample": {"prompts": prompts, "seeds": list(seeds)},
+    }
     entered = fleet.subject(name)
-    write_subject(entered.subject_file, params.merged(params.merged(blocks, instance), setting.overrides))
+    write_subject(entered.subject_file, params.merged(blocks, setting.overrides))
     return entered
 
 

@@ -67,6 +67,21 @@ def status(names: Names = None) -> None:
 
 
 @app.command()
+def plan(
+    names: Names = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(help="try a change: fine_tune.max_train_steps=400; asks before making it"),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="make the change, do not ask")] = False,
+) -> None:
+    """For the whole fleet: which stages would run, why, about how long, how much disk."""
+    from flows.cli import planning
+
+    planning.plan(names or [], param or [], yes)
+
+
+@app.command()
 def report(
     name: Annotated[str, typer.Argument(help="subject")],
     browser: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,

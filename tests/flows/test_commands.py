@@ -29,6 +29,8 @@ def test_help_imports_nothing_heavy():
         "add",
         "run",
         "status",
+        "plan",
+        "verify",
         "report",
         "push",
         "pull",
