@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows import stages, timings
+from flows import history, stages, timings
 from flows.lock import held
 from flows.store import remote, staleness, versions
 from flows.store.pipeline import Stage
@@ -60,6 +60,9 @@ def bring_up_to_date(
             with held(stage.file.parent / ".work" / "lock") if shared else nullcontext():
                 outcomes.append(_one(workspace, subject.name, stage, perform, tell))
             tell(outcomes[-1])
+        ran = [outcome.stage for outcome in outcomes if outcome.action == "ran"]
+        if ran:
+            history.record(subject, ran)
         return outcomes
 
 

@@ -104,11 +104,33 @@ def verify(names: Names = None) -> None:
 def remove(
     names: Annotated[list[str], typer.Argument(help="subjects")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+    everywhere: Annotated[
+        bool, typer.Option("--everywhere", help="all versions too, in the cache and at the remote; logged")
+    ] = False,
 ) -> None:
-    """Delete subjects; recorded versions stay in cache and remote until `dvc gc`."""
+    """Delete subjects; without --everywhere recorded versions stay in cache and remote until `dvc gc`."""
     from flows.cli import subjects
 
-    subjects.remove(names, yes)
+    subjects.remove(names, yes, everywhere)
+
+
+@app.command()
+def history(name: Annotated[str, typer.Argument(help="subject")]) -> None:
+    """All versions of a subject, with their scores."""
+    from flows.cli import versions
+
+    versions.history(name)
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="subject")],
+    number: Annotated[int, typer.Argument(min=1, help="version, as `history` numbers them")],
+) -> None:
+    """Make a subject what it was in a version: its settings, photos and every output."""
+    from flows.cli import versions
+
+    versions.rollback(name, number)
 
 
 @app.command()

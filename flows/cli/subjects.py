@@ -104,14 +104,23 @@ def report(name: str, browser: bool) -> None:
         webbrowser.open(page.as_uri())
 
 
-def remove(names: list[str], yes: bool) -> None:
+def remove(names: list[str], yes: bool, everywhere: bool) -> None:
     """Ask, then delete."""
-    from flows import adding
+    from flows import adding, erasure
 
     workspace = workspaces.find()
     subjects = [workspace.subject(name) for name in names]
     if not yes:
-        typer.confirm(f"Delete {', '.join(names)} and everything made of them?", abort=True)
+        versions = ", all versions, in the cache and at the remote" if everywhere else ""
+        typer.confirm(f"Delete {', '.join(names)} and everything made of them{versions}?", abort=True)
     for subject in subjects:
+        if everywhere:
+            record = erasure.everywhere(subject)
+            console.print(
+                f"{subject.name} removed: {record.objects} objects of {record.versions} versions, "
+                f"{record.kept} kept for others; noted in {erasure.LOG}",
+                highlight=False,
+            )
+            continue
         adding.remove(subject)
         console.print(f"{subject.name} removed", highlight=False)

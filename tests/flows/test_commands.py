@@ -31,6 +31,8 @@ def test_help_imports_nothing_heavy():
         "status",
         "plan",
         "verify",
+        "history",
+        "rollback",
         "report",
         "push",
         "pull",

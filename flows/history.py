@@ -1,0 +1,126 @@
+"""Every version of a subject: what was asked, what DVC recorded, what it scored. One line each in history.jsonl.
+
+A version is the text of the three files that say what a subject is (subject.yaml, photos.dvc, dvc.lock), so going back
+to one is writing them again and taking the outputs from the cache. The file belongs to the subject's folder and
+travels with it through git.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from flows.lock import held
+from flows.store import remote, versions
+from flows.workspace import SubjectFolder
+from tasks.shared.errors import UserError
+from tasks.shared.folders import staged_file
+
+FILE = "history.jsonl"
+TOLD = ("subject.yaml", "photos.dvc", "dvc.lock")
+SCORES = ("dino_subject", "dino", "clip_t", "drift")
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a subject was after a run that changed something."""
+
+    number: int  # from 1
+    when: str  # UTC, ISO 8601
+    ran: tuple[str, ...]
+    scores: dict[str, float]
+    files: dict[str, str]  # text of TOLD
+
+
+def record(subject: SubjectFolder, ran: Sequence[str]) -> None:
+    """Append what the subject is now; nothing where it is what the last version was."""
+    known, now = read(subject), _files(subject)
+    if known and known[-1].files == now:
+        return
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    version = Version(len(known) + 1, when, tuple(ran), _scores(subject), now)
+    with open(subject.folder / FILE, "a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(version)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(subject: SubjectFolder) -> list[Version]:
+    """All versions, the oldest first; a line that a crash cut short is left out."""
+    path = subject.folder / FILE
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            content = json.loads(line)
+            found.append(Version(**content | {"ran": tuple(content["ran"])}))
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found
+
+
+def current(subject: SubjectFolder) -> int | None:
+    """Number of the newest version that the subject is now; None after a change that has not run yet."""
+    now = _files(subject)
+    return next((version.number for version in reversed(read(subject)) if version.files == now), None)
+
+
+def roll_back(subject: SubjectFolder, number: int) -> None:
+    """Make the subject what it was in a version, outputs from the cache or the remote.
+
+    Raises:
+        UserError: there is no such version, a run is going on, or nobody holds the outputs; nothing has changed then.
+    """
+    found = {version.number: version for version in read(subject)}
+    if number not in found:
+        known = f"there are 1 to {max(found)}" if found else "there is none yet"
+        raise UserError(f"{subject.name}: no version {number}; {known}")
+    with held(subject.lock_file, busy=f"{subject.name}: a run of this subject is going on"):
+        before = _files(subject)
+        _write(subject, found[number].files)
+        missing = [target for target in _targets(subject) if not _back(subject, target)]
+        if missing:
+            _write(subject, before)
+            for target in _targets(subject):
+                versions.restore(subject.workspace, target)
+            raise UserError(
+                f"{subject.name}: version {number} is neither in the cache nor at the remote "
+                f"({', '.join(missing)}); nothing was changed"
+            )
+
+
+def _back(subject: SubjectFolder, target: str) -> bool:
+    if versions.restore(subject.workspace, target):
+        return True
+    try:
+        remote.transfer(subject.workspace, "pull", [target], deadline_s=60, force=True)
+    except UserError:
+        return False
+    return True
+
+
+def _targets(subject: SubjectFolder) -> list[str]:
+    stages = [f"{subject.dvc_file}:{stage}" for stage in remote.recorded(subject.dvc_file)]
+    return [str(subject.photos_file), *stages]
+
+
+def _files(subject: SubjectFolder) -> dict[str, str]:
+    paths = {name: subject.folder / name for name in TOLD}
+    return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.exists()}
+
+
+def _write(subject: SubjectFolder, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        with staged_file(subject.folder / name) as fresh:
+            fresh.write_text(text, encoding="utf-8")
+
+
+def _scores(subject: SubjectFolder) -> dict[str, Any]:
+    try:
+        found = json.loads((subject.folder / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: found[name] for name in SCORES if name in found}

@@ -1,0 +1,173 @@
+"""Versions of a subject: recorded, gone back to, and removed everywhere without harm to others."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+
+from flows import erasure, execution, history
+from flows.lock import held
+from flows.store import remote, staleness
+from flows.workspace import SubjectFolder, Workspace, write_subject
+from tasks.shared.errors import UserError
+
+from .conftest import PLAN, Command, new_subject
+
+
+def contents(subject: SubjectFolder) -> dict[str, bytes]:
+    """Every output, and what the user wrote."""
+    left_out = (".work", history.FILE, ".gitignore")
+    return {
+        str(path.relative_to(subject.folder)): path.read_bytes()
+        for path in sorted(subject.folder.rglob("*"))
+        if path.is_file() and not set(path.parts) & set(left_out)
+    }
+
+
+def changed(subject: SubjectFolder, seed: int) -> list[str]:
+    """Override a param and run; returns what ran."""
+    write_subject(subject.subject_file, {"sample": {"seed": seed}})
+    return [done.stage for done in execution.bring_up_to_date(subject) if done.action == "ran"]
+
+
+def objects(workspace: Workspace) -> set[str]:
+    """Names of all objects in the cache and at the default remote."""
+    folders = [
+        workspace.root / ".dvc" / "cache" / "files" / "md5",
+        workspace.state / "remote" / "files" / "md5",
+    ]
+    return {
+        path.parent.name + path.name
+        for folder in folders
+        if folder.is_dir()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_every_run_that_changed_something_is_a_version(rex: SubjectFolder):
+    execution.bring_up_to_date(rex)
+    execution.bring_up_to_date(rex)
+    assert changed(rex, 50) == ["sample", "evaluate", "report"]
+    first, second = history.read(rex)
+    assert (first.number, first.ran) == (1, tuple(PLAN))
+    assert (second.number, second.ran) == (2, ("sample", "evaluate", "report"))
+    assert history.current(rex) == 2
+    with open(rex.folder / history.FILE, "a") as file:
+        file.write('{"number": 3, "cut sh')
+    assert [version.number for version in history.read(rex)] == [1, 2]
+
+
+def test_going_back_brings_every_byte_of_a_version(rex: SubjectFolder):
+    execution.bring_up_to_date(rex)
+    before = contents(rex)
+    changed(rex, 50)
+    after = contents(rex)
+    assert before != after
+    history.roll_back(rex, 1)
+    assert contents(rex) == before
+    assert history.current(rex) == 1
+    assert all(one.fresh for one in staleness.forecasts(rex.workspace, ["rex"]))
+    history.roll_back(rex, 2)
+    assert contents(rex) == after
+
+
+def test_going_back_takes_from_the_remote_what_the_cache_lacks(rex: SubjectFolder):
+    execution.bring_up_to_date(rex)
+    before = contents(rex)
+    remote.transfer(rex.workspace, "push", remote.targets(rex.workspace, ["rex"]), deadline_s=120)
+    changed(rex, 50)
+    shutil.rmtree(rex.workspace.root / ".dvc" / "cache")
+    history.roll_back(rex, 1)
+    assert contents(rex) == before
+
+
+def test_a_version_that_nobody_holds_changes_nothing(rex: SubjectFolder):
+    execution.bring_up_to_date(rex)
+    sample = {path.name for path in (rex.folder / "sample").rglob("*")}
+    old = {path.read_bytes() for path in (rex.folder / "sample").rglob("*") if path.is_file()}
+    changed(rex, 50)
+    now = contents(rex)
+    for name in objects(rex.workspace):
+        path = rex.workspace.root / ".dvc" / "cache" / "files" / "md5" / name[:2] / name[2:]
+        if path.exists() and path.read_bytes() in old - set(now.values()):
+            path.chmod(0o644)
+            path.unlink()
+    with pytest.raises(UserError, match="nothing was changed"):
+        history.roll_back(rex, 1)
+    assert contents(rex) == now
+    assert sample
+
+
+@pytest.mark.parametrize(("number", "words"), [(7, "there are 1 to 1"), (0, "no version 0")])
+def test_a_version_that_is_not_there_is_refused(rex: SubjectFolder, number: int, words: str):
+    execution.bring_up_to_date(rex)
+    with pytest.raises(UserError, match=words):
+        history.roll_back(rex, number)
+
+
+def test_removing_everywhere_leaves_nothing_of_one_and_all_of_the_others(rex: SubjectFolder):
+    workspace = rex.workspace
+    bella = new_subject(workspace, "bella")  # of the same class, with a photo in common
+    shutil.copy(bella.folder / "photos" / "00.png", rex.folder / "photos" / "00.png")
+    hers, his = set[bytes](), set[bytes]()
+    for seed in (50, 70):
+        for subject, bytes_of in ((rex, his), (bella, hers)):
+            changed(subject, seed)
+            bytes_of.update(contents(subject).values())
+            remote.transfer(workspace, "push", remote.targets(workspace, [subject.name]), deadline_s=120)
+    kept_files = contents(bella)
+    names = {hashlib.md5(content).hexdigest() for content in his - hers}
+    assert len(names & objects(workspace)) > 10
+    record = erasure.everywhere(rex)
+
+    assert not rex.folder.exists()
+    assert not names & objects(workspace)
+    assert contents(bella) == kept_files
+    assert all(one.fresh for one in staleness.forecasts(workspace, ["bella"]))
+    shutil.rmtree(workspace.root / ".dvc" / "cache")
+    history.roll_back(bella, 1)  # her other version is whole too, at the remote
+    assert record.versions == 2
+    assert record.objects > 10
+    assert record.kept >= 1  # the photo in common
+    assert record.remote == "store"
+    (line,) = (workspace.root / erasure.LOG).read_text().splitlines()
+    assert json.loads(line)["digest"] == record.digest
+    assert len(record.digest) == len(hashlib.sha256().hexdigest())
+
+
+def test_an_unreachable_remote_stops_the_removal_before_the_folder_goes(
+    rex: SubjectFolder, monkeypatch: pytest.MonkeyPatch
+):
+    execution.bring_up_to_date(rex)
+    (rex.workspace.root / ".dvc" / "config.local").write_text(
+        "[core]\n    remote = gone\n['remote \"gone\"']\n    url = s3://gone\n    endpointurl = http://127.0.0.1:1\n"
+    )
+    monkeypatch.setattr(erasure, "PATIENCE_S", 8.0)
+    with pytest.raises(UserError, match="remote"):
+        erasure.everywhere(rex)
+    assert rex.subject_file.exists()
+    assert not (rex.workspace.root / erasure.LOG).exists()
+
+
+def test_removing_a_subject_that_runs_is_refused(rex: SubjectFolder):
+    execution.bring_up_to_date(rex)
+    with held(rex.lock_file), pytest.raises(UserError, match="going on"):
+        erasure.everywhere(rex)
+    assert rex.folder.exists()
+
+
+def test_the_commands_say_what_they_did(rex: SubjectFolder, dreamline: Command):
+    root = rex.workspace.root
+    assert "no version yet" in dreamline(root, "history", "rex").out
+    execution.bring_up_to_date(rex)
+    changed(rex, 50)
+    assert [line[:1] for line in dreamline(root, "history", "rex").out.splitlines()[1:]] == [" ", "*"]
+    back = dreamline(root, "rollback", "rex", "1")
+    assert back.code == 0, back.err
+    assert "version 1 again" in back.out
+    assert [line[:1] for line in dreamline(root, "history", "rex").out.splitlines()[1:]] == ["*", " "]
+    gone = dreamline(root, "remove", "rex", "--everywhere", "--yes")
+    assert gone.code == 0, gone.err
+    assert "noted in data/removed.jsonl" in gone.out
