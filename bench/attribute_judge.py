@@ -87,6 +87,46 @@ def trained(renders: Renders, folder: Path, epochs: int = 8) -> AttributeJudge:
     return judge.eval()
 
 
+def taught_pairs(judge: AttributeJudge, pairs: Renders, folder: Path) -> AttributeJudge:
+    """The judge with its head for several classes fitted anew on scenes of two, of which a usual split has few.
+
+    The trunk stays as it is, so that nothing else that the judge says changes. Kept in `folder`, as `trained` does.
+    """
+    told = [pairs.scenes, _digest(judge.state_dict())]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    kept = folder / f"pairs-{digest}.safetensors"
+    if not kept.is_file():
+        head = _fitted(judge, pairs)
+        with folders.staged_file(kept) as fresh:
+            tensors.save(fresh, head.state_dict())
+    judge.heads[PRESENT].load_state_dict(safetensors.torch.load_file(kept))
+    return judge
+
+
+def _fitted(judge: AttributeJudge, pairs: Renders, epochs: int = 40) -> nn.Linear:
+    with torch.inference_mode():
+        parts = [judge.features(pairs.pixels(rows)) for rows in np.array_split(np.arange(len(pairs)), 50)]
+    features, wanted = torch.cat(parts).clone(), _present(pairs.scenes)
+    centre, spread = features.mean(0), features.std(0) + 1e-6
+    torch.manual_seed(SEED)
+    head = nn.Linear(features.shape[1], wanted.shape[1])
+    optimizer = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=0.05)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(features)).split(256):
+            optimizer.zero_grad()
+            logits = head((features[rows] - centre) / spread)
+            functional.binary_cross_entropy_with_logits(logits, wanted[rows]).backward()
+            optimizer.step()
+    with torch.no_grad():  # the scaling becomes part of the weights
+        head.weight /= spread
+        head.bias -= head.weight @ centre
+    return head
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in state.values())).hexdigest()
+
+
 def train(renders: Renders, epochs: int = 8) -> AttributeJudge:
     """Fit the judge on a split of renders."""
     count = len(renders)

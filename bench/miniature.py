@@ -26,7 +26,12 @@ from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
 from tasks.toyworld.dataset import write_dataset
 
 SEED, BATCH = 11, 20
-RENDERED = (("heldout", 1500, 3, "judge"), ("judge", 8000, 2, "judge"), ("train", 24600, 1, "train"))
+RENDERED = (  # folder, pictures, seed, individuals, objects in a scene
+    ("heldout", 1500, 3, "judge", None),
+    ("judge", 8000, 2, "judge", None),
+    ("pairs", 3000, 4, "judge", 2),
+    ("train", 24600, 1, "train", None),
+)
 ALREADY = (  # what the trainings of judges and segmenter measured, from their own quality.json
     "judge_class_accuracy", "judge_setting_accuracy", "judge_colour_accuracy", "caption_retrieval_top1", "identity_auc",
     "identity_top1", "segmenter_miou",
@@ -92,7 +97,9 @@ def drawing(project: Path, data: Path, sheet: Path, count: int) -> dict[str, flo
     shown = [*pictures[chosen], *both[:8], *both[: max(0, 8 - len(both))]]
     images.save(sheet, images.grid([shown[row * 8 : row * 8 + 8] for row in range(8)]))
     heldout = Renders(data / "heldout")
-    judge = attribute_judge.trained(Renders(data / "judge"), project / ".work" / "bench")
+    kept = project / ".work" / "bench"
+    judge = attribute_judge.trained(Renders(data / "judge"), kept)
+    judge = attribute_judge.taught_pairs(judge, Renders(data / "pairs"), kept)
     single = [n for n, scene in enumerate(heldout.scenes) if len(scene["objects"]) == 1]
     double = [n for n, scene in enumerate(heldout.scenes) if len(scene["objects"]) == 2]
     true = attribute_judge.right(
@@ -145,8 +152,8 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=1000, help="pictures that are drawn and judged")
     given, project = parser.parse_args(), settings.find_project(Path.cwd())
     data, out = project / "data" / "toyworld", project / "data" / "miniature"
-    for name, count, seed, split in RENDERED:
-        write_dataset(data / name, count=count, seed=seed, split=split)
+    for name, count, seed, split, objects in RENDERED:
+        write_dataset(data / name, count=count, seed=seed, split=split, objects=objects)
     quality = recorded(project) | rebuilding(project, data, given.photos)
     quality |= drawing(project, data, project / "docs" / "miniature_samples.png", given.prompts)
     with folders.staged_file(out / "quality.json") as path:

@@ -69,7 +69,10 @@ QUALITY = {
         "number",
     ),
     "t2i_vendi_ratio": ("variety within a class, as a share of that of true renders", "share"),
-    "t2i_copies": ("pictures nearer to a training picture than 99 of 100 true ones are (chance: 1 %)", "share"),
+    "t2i_copies": (
+        "pictures nearer to a training picture than 99 of 100 true ones are (chance: 1 %)",
+        "share",
+    ),
     "bench_judge_class_accuracy": ("on true renders, the bench's judge names the right class", "share"),
     "bench_judge_setting_accuracy": ("the same for the setting", "share"),
     "bench_judge_colour_accuracy": ("the same for the first colour", "share"),

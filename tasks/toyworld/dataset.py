@@ -49,15 +49,15 @@ def describe(scene: Scene, rng: np.random.Generator) -> dict:
     }
 
 
-def _render_chunk(job: tuple[str, int, int, int, str, int]) -> list[dict]:
+def _render_chunk(job: tuple[str, int, int, int, str, int, int | None]) -> list[dict]:
     """Render pictures first..last-1 into the open arrays; return their descriptions."""
-    folder, first, last, seed, split, size_px = job
+    folder, first, last, seed, split, size_px, objects = job
     pool = split_identities(split)
     arrays = {name: open_memmap(Path(folder) / f"{name}.npy", mode="r+") for name in _shapes(1, size_px)}
     lines = []
     for i in range(first, last):
         rng = np.random.default_rng([seed, i])
-        scene = sample_scene(rng, pool)
+        scene = sample_scene(rng, pool, objects=objects)
         drawn = render(scene, size_px)
         arrays["images"][i] = drawn.rgb
         arrays["masks"][i] = sum((k + 1) * mask for k, mask in enumerate(drawn.object_masks.astype(np.uint8)))
@@ -73,9 +73,20 @@ def _shapes(count: int, size_px: int) -> dict[str, tuple[int, ...]]:
 
 
 def write_dataset(
-    out: Path, *, count: int, seed: int, split: str, size_px: int = 128, processes: int = 2
+    out: Path,
+    *,
+    count: int,
+    seed: int,
+    split: str,
+    size_px: int = 128,
+    processes: int = 2,
+    objects: int | None = None,
 ) -> None:
-    """Render `count` pictures to `out`; an existing complete folder is left alone."""
+    """Render `count` pictures to `out`; an existing complete folder is left alone.
+
+    Args:
+        objects: how many a scene has; None: mostly one, sometimes two.
+    """
     if (out / "manifest.json").exists():
         print(f"{out} is complete already", file=sys.stderr)
         return
@@ -85,7 +96,7 @@ def write_dataset(
     for name, shape in _shapes(count, size_px).items():
         open_memmap(part / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
     jobs = [
-        (str(part), first, min(first + _CHUNK, count), seed, split, size_px)
+        (str(part), first, min(first + _CHUNK, count), seed, split, size_px, objects)
         for first in range(0, count, _CHUNK)
     ]
     started, done = time.monotonic(), 0
