@@ -44,3 +44,11 @@ def test_the_configuration_page_is_up_to_date():
 def test_the_shipped_base_is_the_one_params_yaml_names():
     base = settings.load(PROJECT / "params.yaml").base
     assert base.revision == digest_of(Path(base.model))
+
+
+def test_dvc_finds_the_shipped_models_as_they_were_recorded():
+    """After new weights: `dvc commit -f dvc.yaml`."""
+    from dvc.repo import Repo
+
+    with Repo(str(PROJECT)) as repo:
+        assert repo.status(targets=["dvc.yaml"]) == {}
