@@ -18,7 +18,7 @@ from bench.toybench.measure import Bench, Row, of_subject
 from bench.toybench.prompts import asked_of
 from bench.toybench.toys import toy
 from flows import timings
-from flows.workspace import Workspace
+from flows.workspace import SubjectFolder, Workspace
 from tasks.backbones._warm import take
 from tasks.backbones.base import SampleOptions
 from tasks.evaluate import Params as EvaluateParams
@@ -26,9 +26,10 @@ from tasks.metrics._judges import ImageJudge, Judges, TextJudge
 from tasks.pretrain.renders import Renders
 from tasks.sample import SEED_OFFSET
 from tasks.sample import Params as SampleParams
-from tasks.shared import plugins
+from tasks.shared import params, plugins
 from tasks.shared.errors import UserError
 from tasks.shared.settings import Base, Settings, find_project, load
+from tasks.shared.subject import read as read_subject
 from tasks.toyworld.dataset import write_dataset
 
 UNTRAINED = ("base", "base_caption", "ceiling")
@@ -69,14 +70,18 @@ def main() -> int:
     for name in given.rows:
         if name in UNTRAINED:
             rows, per_subject, broken = untrained(bench, told, name, names, seeds), {}, {}
+            used = params.read_yaml(home.params_file)
         else:
-            rows, per_subject, broken = trained(bench, home, settings.read(name), names, seeds)
+            setting = settings.read(name)
+            rows, per_subject, broken = trained(bench, home, setting, names, seeds)
+            used = used_by(home, home.subject(fleet.folder_name(setting, names[0])))
         content = {
             "name": name,
             "says": describe(name),
             "split": given.split,
             "harness": harness_of(bench),
             "base": bench.backbone.identity,
+            "params": {key: used[key] for key in ("class_prior", "fine_tune", "methods", "sample")},
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "failed": broken,
             **results.provenance(project),
@@ -86,6 +91,13 @@ def main() -> int:
         failed += list(broken)
     scoreboard.write(project / "docs" / "scoreboard.md")
     return 1 if failed else 0
+
+
+def used_by(home: Workspace, folder: SubjectFolder) -> dict[str, Any]:
+    """The params of a row as its subjects have them, without the prompts, which are each subject's own."""
+    _, overrides = read_subject(folder.subject_file)
+    overrides["sample"].pop("prompts", None)
+    return params.merged(params.read_yaml(home.params_file), overrides)
 
 
 def on_photos(

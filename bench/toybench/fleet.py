@@ -6,10 +6,10 @@ touches.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from bench.toybench.prompts import asked_of
 from bench.toybench.settings import IDENTIFIER, Setting
 from bench.toybench.toys import toy
 from flows import adding, nightly, personalize, prefect_api
-from flows.workspace import SubjectFolder, Workspace, write_subject
+from flows.lock import held
+from flows.workspace import SubjectFolder, Workspace, write_if_changed, write_subject
 from tasks.reporting.fleet import FleetRow
 from tasks.shared import folders, images, params, progress
 from tasks.toyworld.render import render
@@ -29,21 +30,26 @@ MODELS = ("miniature", "judges", "segmenters")
 
 
 def workspace(project: Path, root: Path, changes: dict[str, Any]) -> Workspace:
-    """A project at `root` with the params of `project` and `changes` over them; models are linked, not copied."""
-    for name in (".dvc/config", ".dvcignore", ".gitignore"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(project / name, root / name)
-    shutil.copytree(project / "flows" / "templates", root / "flows" / "templates", dirs_exist_ok=True)
-    (root / "data" / "subjects").mkdir(parents=True, exist_ok=True)
-    for name in MODELS:
-        link = root / "data" / name
-        if not link.is_symlink():
-            link.symlink_to(project / "data" / name)
-    tree = params.merged(params.read_yaml(project / "params.yaml"), changes)
-    with open(root / "params.yaml", "w", encoding="utf-8") as file:
-        YAML().dump(tree, file)
-    if not (root / ".git").exists():
-        subprocess.run(["git", "init", "-q", str(root)], check=True)
+    """A project at `root` with the params of `project` and `changes` over them; models are linked, not copied.
+
+    Several processes may ask for it at once, as when rows run side by side.
+    """
+    with held(root / ".dreamline" / "made.lock"):
+        for name in (".dvc/config", ".dvcignore", ".gitignore"):
+            write_if_changed(root / name, (project / name).read_text(encoding="utf-8"))
+        for template in (project / "flows" / "templates").glob("*.yaml"):
+            copied = root / "flows" / "templates" / template.name
+            write_if_changed(copied, template.read_text(encoding="utf-8"))
+        (root / "data" / "subjects").mkdir(parents=True, exist_ok=True)
+        for name in MODELS:
+            link = root / "data" / name
+            if not link.is_symlink():
+                link.symlink_to(project / "data" / name)
+        text = StringIO()
+        YAML().dump(params.merged(params.read_yaml(project / "params.yaml"), changes), text)
+        write_if_changed(root / "params.yaml", text.getvalue())
+        if not (root / ".git").exists():
+            subprocess.run(["git", "init", "-q", str(root)], check=True)
     return Workspace(root)
 
 
@@ -67,10 +73,11 @@ def toys(fleet: Workspace, names: Sequence[str]) -> list[Entry]:
     entries = []
     for name in progress.each(names, "rendering photos of subjects", len(names)):
         photos = fleet.root / "photos" / name
-        if not photos.is_dir():
-            with folders.staged(photos) as fresh:
-                for number, scene in enumerate(toy(name).scenes):
-                    images.save(fresh / f"photo_{number + 1}.png", render(scene, PHOTO_PX).rgb)
+        with held(fleet.state / "photos.lock"):  # rows side by side need the same ones
+            if not photos.is_dir():
+                with folders.staged(photos) as fresh:
+                    for number, scene in enumerate(toy(name).scenes):
+                        images.save(fresh / f"photo_{number + 1}.png", render(scene, PHOTO_PX).rgb)
         prompts = tuple(asked.text for asked in asked_of(name))
         entries.append(Entry(name, toy(name).identity.cls, photos, prompts))
     return entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ Content = dict[str, Any]
 
 def write(path: Path) -> None:
     """Make the page."""
-    pieces = [HEAD]
+    pieces = [HEAD, *_validation()]
     for split in SPLITS:
         rows = results.read(split)
         if rows:
@@ -38,6 +39,22 @@ def write(path: Path) -> None:
             ]
     with staged_file(path) as fresh:
         fresh.write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
+
+
+def _validation() -> list[str]:
+    """What the judge of likeness made of pairs whose order is known."""
+    path = results.FOLDER / "validation.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    orders = [[order, f"{share:.0%}"] for order, share in found["orders"].items()]
+    levels = [[level, f"{likeness:.2f}"] for level, likeness in found["likeness"].items()]
+    return [
+        "## Is the judge of likeness to be believed?",
+        f"{found['pictures']} true pictures, likeness to the photos (`python -m bench.toybench.validation`):",
+        _table(["known to be better > known to be worse", "so ordered"], orders),
+        _table(["what is shown", "mean likeness"], levels),
+    ]
 
 
 def verdict(claim: Content, rows: dict[str, Content]) -> tuple[str, str]:

@@ -19,7 +19,7 @@ NAME = "dog_blue_yellow_plain"
 SETTING = Setting("tiny", "two steps", overrides={"fine_tune": {"max_train_steps": 2, "learning_rate": 0.01}})
 SMALL = {
     "segment": {"segmenter": {"name": "whole_frame"}, "size_px": 32},
-    "class_prior": {"num_class_images": 2, "num_inference_steps": 2, "batch_size": 2},
+    "class_prior": {"num_class_images": 2, "num_inference_steps": 2, "batch_size": 2, "judge": None},
     "fine_tune": {"train_batch_size": 2, "validation_steps": 0},
     "sample": {"num_inference_steps": 2, "num_class_images": 2},
     "evaluate": {"resamples": 100, "segmenter": None, "dino_revision": "main", "clip_revision": "main"},

@@ -25,7 +25,7 @@ from .conftest import PLAN, REPO, Command, new_workspace
 
 SMALL = {
     "segment": {"segmenter": {"name": "whole_frame"}, "size_px": 32},
-    "class_prior": {"num_class_images": 2, "num_inference_steps": 2, "batch_size": 2},
+    "class_prior": {"num_class_images": 2, "num_inference_steps": 2, "batch_size": 2, "judge": None},
     "fine_tune": {"max_train_steps": 2, "train_batch_size": 2, "validation_steps": 0},
     "machine": {"checkpoint_steps": 0},
     "sample": {"num_inference_steps": 2, "num_class_images": 2},
