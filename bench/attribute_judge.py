@@ -8,7 +8,7 @@ score it gives.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +76,8 @@ def truth(scene: dict[str, Any]) -> dict[str, int]:
 def trained(renders: Renders, folder: Path, epochs: int = 8) -> AttributeJudge:
     """The judge that `folder` keeps for these renders and settings, trained first if there is none."""
     told = [renders.scenes, ANSWERS, PRESENT, WIDTHS, BATCH, LEARNING_RATE, SEED, epochs]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-    kept = folder / f"attribute_judge-{digest}.safetensors"
-    if not kept.is_file():
-        judge = train(renders, epochs)
-        with folders.staged_file(kept) as fresh:
-            tensors.save(fresh, judge.state_dict())
     judge = AttributeJudge()
-    judge.load_state_dict(safetensors.torch.load_file(kept))
+    judge.load_state_dict(_kept(folder, "attribute_judge", told, lambda: train(renders, epochs)))
     return judge.eval()
 
 
@@ -93,14 +87,19 @@ def taught_pairs(judge: AttributeJudge, pairs: Renders, folder: Path) -> Attribu
     The trunk stays as it is, so that nothing else that the judge says changes. Kept in `folder`, as `trained` does.
     """
     told = [pairs.scenes, _digest(judge.state_dict())]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-    kept = folder / f"pairs-{digest}.safetensors"
-    if not kept.is_file():
-        head = _fitted(judge, pairs)
-        with folders.staged_file(kept) as fresh:
-            tensors.save(fresh, head.state_dict())
-    judge.heads[PRESENT].load_state_dict(safetensors.torch.load_file(kept))
+    judge.heads[PRESENT].load_state_dict(_kept(folder, "pairs", told, lambda: _fitted(judge, pairs)))
     return judge
+
+
+def _kept(folder: Path, name: str, told: list[Any], make: Callable[[], nn.Module]) -> dict[str, Tensor]:
+    """The weights that `folder` keeps for what was told, made first if there are none."""
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{name}-{digest}.safetensors"
+    if not path.is_file():
+        made = make()
+        with folders.staged_file(path) as fresh:
+            tensors.save(fresh, made.state_dict())
+    return safetensors.torch.load_file(path)
 
 
 def _fitted(judge: AttributeJudge, pairs: Renders, epochs: int = 40) -> nn.Linear:

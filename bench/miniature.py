@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from bench import attribute_judge, spread
-from tasks.backbones.base import SampleOptions, open_base
+from tasks.backbones.base import open_base
 from tasks.class_prior import Params as PriorParams
 from tasks.pretrain import vae
 from tasks.pretrain.renders import Renders
@@ -73,28 +73,13 @@ def drawing(project: Path, data: Path, sheet: Path, count: int) -> dict[str, flo
     """Are the asked class, setting, colour and second object drawn, as variously as the world is? Shipped sampler."""
     told = settings.load(project / "params.yaml")
     backbone, shipped = open_base(told.base), told.section(PriorParams, "class_prior")
-    options = SampleOptions.model_validate(
-        {name: getattr(shipped, name) for name in SampleOptions.model_fields}
-    )
-
-    def draw(prompts: list[str]) -> np.ndarray:
-        starts = range(0, len(prompts), BATCH)
-        parts = [
-            backbone.sample(
-                prompts[n : n + BATCH], list(range(n, min(n + BATCH, len(prompts)))), options, BATCH
-            )
-            for n in starts
-        ]
-        return np.concatenate(parts)
-
     prompts, answers = asked_for(count)
     began = time.monotonic()
-    pictures = draw(prompts)
+    pictures = backbone.sample(prompts, range(count), shipped, BATCH)
     seconds = (time.monotonic() - began) / count
     two, scenes = pairs_asked_for(max(1, count // 5))
-    both = draw(two)
-    chosen = np.linspace(0, count - 1, 56).astype(int)
-    shown = [*pictures[chosen], *both[:8], *both[: max(0, 8 - len(both))]]
+    both = backbone.sample(two, range(len(two)), shipped, BATCH)
+    shown = [*_some(pictures, 56), *_some(both, 8)]
     images.save(sheet, images.grid([shown[row * 8 : row * 8 + 8] for row in range(8)]))
     heldout = Renders(data / "heldout")
     kept = project / ".work" / "bench"
@@ -119,6 +104,11 @@ def drawing(project: Path, data: Path, sheet: Path, count: int) -> dict[str, flo
         "t2i_prompts": count,
         "seconds_per_picture": round(seconds, 3),
     }
+
+
+def _some(pictures: np.ndarray, count: int) -> np.ndarray:
+    """`count` of them, evenly spaced."""
+    return pictures[np.linspace(0, len(pictures) - 1, count).astype(int)]
 
 
 def rebuilding(project: Path, data: Path, photos: Path | None) -> dict[str, float]:

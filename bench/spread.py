@@ -39,8 +39,8 @@ def figures(
     ]
     half = len(like) // 2
     true, other = heldout.images[like[:half]], heldout.images[like[half:]]
-    drawn, real, rebuilt, reference = (
-        embed(judge, group) for group in (pictures, true, _rebuilt(backbone, true), other)
+    drawn, real, coded, reference = (
+        embed(judge, group) for group in (pictures, true, rebuilt(backbone, true), other)
     )
     classes = np.array([answer["class"] for answer in asked])
     real_classes = np.array(
@@ -53,7 +53,7 @@ def figures(
     ]
     return {
         "t2i_kid": round(kid(drawn, reference), 4),
-        "t2i_kid_ratio": round(kid(drawn, reference) / kid(rebuilt, reference), 2),
+        "t2i_kid_ratio": round(kid(drawn, reference) / kid(coded, reference), 2),
         "t2i_vendi_ratio": round(float(np.mean(spreads)), 3),
         "t2i_copies": round(copies(pictures, true, train.images), 4),
     }
@@ -118,7 +118,9 @@ def _nearest(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
     return np.array(found) / rows.shape[1]
 
 
-def _rebuilt(backbone: Backbone, pictures: np.ndarray) -> np.ndarray:
+@torch.inference_mode()
+def rebuilt(backbone: Backbone, pictures: np.ndarray) -> np.ndarray:
+    """Pictures through the autoencoder and back. uint8 [n s s 3]"""
     parts = []
     for start in range(0, len(pictures), 32):
         decoded = backbone.decode(backbone.encode_images(to_pixels(pictures[start : start + 32])))

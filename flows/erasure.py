@@ -8,8 +8,6 @@ what was committed to it (texts and digests, no picture); `git filter-repo` is f
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,9 +16,10 @@ from typing import Any
 from flows import history
 from flows.lock import held
 from flows.store import remote, repository
-from flows.workspace import SubjectFolder, Workspace, delete
+from flows.workspace import SubjectFolder, delete
 from tasks.shared import params
 from tasks.shared.errors import UserError
+from tasks.shared.folders import append_line
 
 LOG = "data/removed.jsonl"
 PATIENCE_S = 30.0  # with a remote that does not answer
@@ -35,11 +34,11 @@ class Record:
     versions: int
     objects: int  # removed from the cache, the remote, or both
     kept: int  # left, because others use them
-    remote: str | None  # its name; None: none was asked
+    remote: str | None  # its name; None: there is none
     digest: str  # SHA-256 of the removed objects' names, sorted, one a line
 
 
-def everywhere(subject: SubjectFolder, from_remote: bool = True) -> Record:
+def everywhere(subject: SubjectFolder) -> Record:
     """Remove the subject, its objects, and say what was removed.
 
     The objects go first and the folder last: after an interruption the same command goes on.
@@ -51,7 +50,7 @@ def everywhere(subject: SubjectFolder, from_remote: bool = True) -> Record:
     with held(subject.lock_file, busy=f"{subject.name}: a run of this subject is going on"):
         own, others = _of_subject(subject), _of_others(subject)
         with repository.calls(workspace) as repo:
-            asked = repo.config["core"].get("remote") if from_remote else None
+            asked = repo.config["core"].get("remote")
         if asked:
             remote.probe(workspace, PATIENCE_S)  # DVC itself would wait for minutes
         with repository.calls(workspace) as repo:
@@ -75,7 +74,7 @@ def everywhere(subject: SubjectFolder, from_remote: bool = True) -> Record:
             asked,
             hashlib.sha256("\n".join(doomed).encode()).hexdigest(),
         )
-        _log(workspace, record)
+        append_line(workspace.root / LOG, asdict(record))
         delete(subject.folder)
         return record
 
@@ -128,12 +127,3 @@ def _expanded(stores: list[Any], names: Iterable[str]) -> set[str]:
             tree = Tree.load(holder, HashInfo("md5", name))
             found.update(info.value for _, _, info in tree if info.value)
     return found
-
-
-def _log(workspace: Workspace, record: Record) -> None:
-    path = workspace.root / LOG
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(record)) + "\n")
-        file.flush()
-        os.fsync(file.fileno())

@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 from flows import history, stages, timings
 from flows.lock import held
-from flows.store import remote, staleness, versions
+from flows.store import staleness, versions
 from flows.store.pipeline import Stage
 from flows.store.staleness import Verdict
 from flows.workspace import SubjectFolder, Workspace
@@ -77,7 +76,7 @@ def _one(
     if verdict.fresh:
         return Outcome(stage.name, "fresh")
     started = time.monotonic()
-    if verdict.restorable and _restored(workspace, stage.target):
+    if verdict.restorable and versions.bring_back(workspace, stage.target):
         return Outcome(stage.name, "restored", verdict.why, time.monotonic() - started)
     tell(verdict)
 
@@ -103,18 +102,5 @@ def _bring_photos(subject: SubjectFolder) -> None:
     again = f"add them again with `dreamline add FOLDER --name {subject.name}`"
     if photos.exists():
         raise UserError(f"{photos}: not what was accepted, which the cache has lost; {again}")
-    if not _restored(subject.workspace, target):
+    if not versions.bring_back(subject.workspace, target):
         raise UserError(f"{photos}: missing, and neither cache nor remote holds them; {again}")
-
-
-def _restored(workspace: Workspace, target: str | Path) -> bool:
-    """Bring recorded outputs back from the cache, else from the remote; fill a cache that has lost them."""
-    if versions.record_again(workspace, str(target)):
-        return True
-    if versions.restore(workspace, target):
-        return True
-    try:
-        remote.transfer(workspace, "pull", [str(target)], deadline_s=60, force=True)
-    except UserError:
-        return False
-    return True

@@ -8,7 +8,6 @@ travels with it through git.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from flows.lock import held
 from flows.store import remote, versions
 from flows.workspace import SubjectFolder
 from tasks.shared.errors import UserError
-from tasks.shared.folders import staged_file
+from tasks.shared.folders import append_line, staged_file
 
 FILE = "history.jsonl"
 TOLD = ("subject.yaml", "photos.dvc", "dvc.lock")
@@ -43,10 +42,7 @@ def record(subject: SubjectFolder, ran: Sequence[str]) -> None:
         return
     when = datetime.now(UTC).isoformat(timespec="seconds")
     version = Version(len(known) + 1, when, tuple(ran), _scores(subject), now)
-    with open(subject.folder / FILE, "a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(version)) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(subject.folder / FILE, asdict(version))
 
 
 def read(subject: SubjectFolder) -> list[Version]:
@@ -81,7 +77,9 @@ def roll_back(subject: SubjectFolder, number: int) -> None:
     with held(subject.lock_file, busy=f"{subject.name}: a run of this subject is going on"):
         before = _files(subject)
         _write(subject, found[number].files)
-        missing = [target for target in _targets(subject) if not _back(subject, target)]
+        missing = [
+            target for target in _targets(subject) if not versions.bring_back(subject.workspace, target)
+        ]
         if missing:
             _write(subject, before)
             for target in _targets(subject):
@@ -90,16 +88,6 @@ def roll_back(subject: SubjectFolder, number: int) -> None:
                 f"{subject.name}: version {number} is neither in the cache nor at the remote "
                 f"({', '.join(missing)}); nothing was changed"
             )
-
-
-def _back(subject: SubjectFolder, target: str) -> bool:
-    if versions.restore(subject.workspace, target):
-        return True
-    try:
-        remote.transfer(subject.workspace, "pull", [target], deadline_s=60, force=True)
-    except UserError:
-        return False
-    return True
 
 
 def _targets(subject: SubjectFolder) -> list[str]:

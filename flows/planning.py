@@ -63,17 +63,19 @@ def changes(workspace: Workspace, texts: Iterable[str]) -> list[Change]:
     return found
 
 
-def check(workspace: Workspace, wanted: Sequence[Change], names: Iterable[str]) -> None:
+def check(workspace: Workspace, wanted: Sequence[Change], forecasts: Iterable[Forecast]) -> None:
     """Validate the changed params for every subject before anything is written.
 
     Raises:
-        UserError: as a stage would say.
+        UserError: as a stage would say, or a subject's plan could not be read.
     """
     with tempfile.TemporaryDirectory() as folder:
         tentative = Path(folder) / "params.yaml"
         _write(workspace.params_file, tentative, wanted)
-        for name in names:
-            stages.check(workspace, staleness.plan(workspace.subject(name)), tentative)
+        for forecast in forecasts:
+            if forecast.error:
+                raise UserError(forecast.error)
+            stages.check(workspace, [verdict.stage for verdict in forecast.verdicts], tentative)
 
 
 def with_changes(
@@ -97,11 +99,12 @@ def jobs(workspace: Workspace, forecasts: Sequence[Forecast]) -> list[Job]:
                     continue
                 shared.add(verdict.stage.target)
             groups.setdefault((verdict.stage.name, verdict.why), []).append((forecast.name, verdict))
+    sizes = {stage: _typical_bytes(workspace, stage) for stage in {stage for stage, _ in groups}}
     made = []
     for (stage, why), members in groups.items():
         each = [timings.about_s(name, [stage]) for name, _ in members]
         known = [seconds for seconds in each if seconds is not None]
-        size = _typical_bytes(workspace, stage)
+        size = sizes[stage]
         made.append(
             Job(
                 stage,
@@ -123,23 +126,14 @@ def apply(workspace: Workspace, wanted: Sequence[Change]) -> None:
 def _with(verdicts: Sequence[Verdict], params_file: Path, wanted: Sequence[Change]) -> list[Verdict]:
     found: list[Verdict] = []
     for verdict in verdicts:
-        makers = {path: earlier for earlier in found for path in earlier.stage.makes}
         tracked = verdict.stage.keys.get(params_file, ())
         said = tuple(
             f"{change.key} {change.old} -> {change.new}"
             for change in wanted
             if change.old != change.new and any(_overlap(change.key, key) for key in tracked)
         )
-        after = [
-            maker.stage.name
-            for path in verdict.stage.needs
-            if (maker := makers.get(path)) and not (maker.fresh or maker.restorable)
-        ]
-        found.append(
-            replace(
-                verdict, inputs=verdict.inputs + said, after=tuple(dict.fromkeys([*verdict.after, *after]))
-            )
-        )
+        after = staleness.waits_for(verdict.stage, found)
+        found.append(replace(verdict, inputs=verdict.inputs + said, after=after))
     return found
 
 

@@ -62,13 +62,8 @@ def _own(folder: Path, content: dict[str, Any] | None) -> Iterator[str]:
         yield "no manifest: the stage did not finish, or the file is damaged"
         return
     lying = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {manifest.NAME}
-    for name in sorted(lying | set(content["files"])):
-        if name not in content["files"]:
-            yield f"{name}: nobody wrote it"
-        elif name not in lying:
-            yield f"{name}: missing"
-        elif manifest.digest(folder / name) != content["files"][name]:
-            yield f"{name}: changed since"
+    yield from (f"{name}: {what}" for name, what in manifest.faults(folder, content))
+    yield from (f"{name}: nobody wrote it" for name in sorted(lying - set(content["files"])))
 
 
 def _before(stage: str, told: dict[str, dict[str, Any] | None]) -> Iterator[str]:

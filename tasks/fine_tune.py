@@ -103,7 +103,7 @@ def _likeness(
     options: Params, project: Path, photos: list[np.ndarray]
 ) -> Callable[[np.ndarray], float] | None:
     """Mean cosine of a picture with the photos under the validation judge, as the metric `dino` has it; None without one."""
-    if options.validation_judge is None or not options.validation_steps:
+    if options.validation_judge is None or not (options.validation_steps and options.validation_prompts):
         return None
     judge = ImageJudge(options.validation_judge, options.validation_judge_revision, project)
     known = judge.embed(photos)

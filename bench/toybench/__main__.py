@@ -20,7 +20,6 @@ from bench.toybench.toys import toy
 from flows import timings
 from flows.workspace import SubjectFolder, Workspace
 from tasks.backbones._warm import take
-from tasks.backbones.base import SampleOptions
 from tasks.evaluate import Params as EvaluateParams
 from tasks.metrics._judges import ImageJudge, Judges, TextJudge
 from tasks.pretrain.renders import Renders
@@ -32,15 +31,13 @@ from tasks.shared.settings import Base, Settings, find_project, load
 from tasks.shared.subject import read as read_subject
 from tasks.toyworld.dataset import write_dataset
 
-UNTRAINED = ("base", "base_caption", "ceiling")
-
 
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("rows", nargs="+", choices=[*UNTRAINED, *settings.names()])
+    parser.add_argument("rows", nargs="+", choices=[*settings.UNTRAINED, *settings.names()])
     parser.add_argument("--split", choices=list(settings.SPLITS), default="small")
     parser.add_argument(
         "--backbone", help="other weights: Hub id, folder or file; default: base of params.yaml"
@@ -68,16 +65,18 @@ def main() -> int:
     bench = judges_of(project, told)
     failed = []
     for name in given.rows:
-        if name in UNTRAINED:
+        if name in settings.UNTRAINED:
+            says = settings.UNTRAINED[name]
             rows, per_subject, broken = untrained(bench, told, name, names, seeds), {}, {}
             used = params.read_yaml(home.params_file)
         else:
             setting = settings.read(name)
+            says = setting.says
             rows, per_subject, broken = trained(bench, home, setting, names, seeds)
             used = used_by(home, home.subject(fleet.folder_name(setting, names[0])))
         content = {
             "name": name,
-            "says": describe(name),
+            "says": says,
             "split": given.split,
             "harness": harness_of(bench),
             "base": bench.backbone.identity,
@@ -106,13 +105,12 @@ def on_photos(
     """Rows on photographs; returns the exit code."""
     failed = 0
     for name in rows:
-        if name in UNTRAINED:
+        if name in settings.UNTRAINED:
             raise UserError(
                 f"{name}: floor and ceiling of photographs stand beside each score; give a trained row"
             )
         setting = settings.read(name)
-        outcome = fleet.run(home, setting, entries, seeds)
-        broken = {row.subject: row.reason for row in outcome if row.state == "failed"}
+        broken = fleet.failures(fleet.run(home, setting, entries, seeds))
         done = [entry for entry in entries if fleet.folder_name(setting, entry.name) not in broken]
         content = {
             "name": name,
@@ -130,16 +128,6 @@ def on_photos(
         print(results.write("photos", name, content, bool(broken)), flush=True)
         failed += len(broken)
     return 1 if failed else 0
-
-
-def describe(name: str) -> str:
-    """A row in words."""
-    untrained = {
-        "base": "untuned, asked for the class",
-        "base_caption": "untuned, the first colour named as well",
-        "ceiling": "true pictures through the autoencoder",
-    }
-    return untrained.get(name) or settings.read(name).says
 
 
 def judges_of(project: Path, told: Settings) -> Bench:
@@ -176,12 +164,9 @@ def untrained(
         identity, asked = toy(subject).identity, asked_of(subject)
         word = identity.cls if name == "base" else f"{identity.primary} {identity.cls}"
         sampler = told.section(SampleParams, "sample")
-        options = SampleOptions.model_validate(
-            {key: getattr(sampler, key) for key in SampleOptions.model_fields}
-        )
         plan = [(one, SEED_OFFSET + seed) for one in asked for seed in seeds]
         texts = [one.text.replace("{subject}", identity.cls if one.colour else word) for one, _ in plan]
-        pictures = bench.backbone.sample(texts, [seed for _, seed in plan], options, sampler.batch_size)
+        pictures = bench.backbone.sample(texts, [seed for _, seed in plan], sampler, sampler.batch_size)
         rows += bench.rows(
             subject,
             [bench.one(one, seed, pixels) for (one, seed), pixels in zip(plan, pictures, strict=True)],
@@ -193,8 +178,7 @@ def trained(
     bench: Bench, home: Workspace, setting: settings.Setting, names: Sequence[str], seeds: Sequence[int]
 ) -> tuple[list[Row], dict[str, dict[str, float]], dict[str, str]]:
     """Run a row's fleet and measure what it drew; a failed subject is named with its reason."""
-    outcome = fleet.run(home, setting, fleet.toys(home, names), seeds)
-    broken = {row.subject: row.reason for row in outcome if row.state == "failed"}
+    broken = fleet.failures(fleet.run(home, setting, fleet.toys(home, names), seeds))
     took = timings.Timings(home)
     rows: list[Row] = []
     per_subject = {}

@@ -106,6 +106,11 @@ def run(fleet: Workspace, setting: Setting, entries: Sequence[Entry], seeds: Seq
         return nightly.run(fleet, names, tell)
 
 
+def failures(outcome: Sequence[FleetRow]) -> dict[str, str]:
+    """Why subject folders failed, by name."""
+    return {row.subject: row.reason for row in outcome if row.state == "failed"}
+
+
 def tell(name: str, event: Any) -> None:
     """A line for every stage that ran."""
     if getattr(event, "action", "") == "ran":

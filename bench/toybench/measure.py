@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import safe_open
 
+from bench import spread
 from bench.attribute_judge import AttributeJudge
 from bench.toybench import scores, truth
 from bench.toybench.prompts import Asked, asked_of
@@ -80,10 +80,7 @@ class Bench:
         """A true picture of each prompt, through the autoencoder and back."""
         asked, identity = asked_of(name), toy(name).identity
         made = [truth.truth(identity, one, truth.UPPER, self.size_px).pixels for one in asked]
-        pixels = torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with torch.inference_mode():
-            decoded = self.backbone.decode(self.backbone.encode_images(pixels))
-        back = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+        back = spread.rebuilt(self.backbone, np.stack(made))
         return [self.one(one, 0, picture) for one, picture in zip(asked, back, strict=True)]
 
 

@@ -12,8 +12,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.toybench import results
 from bench.toybench.fleet import Entry
 from flows.workspace import SubjectFolder
@@ -64,12 +62,7 @@ def summary(subjects: dict[str, dict[str, float]]) -> dict[str, Any]:
     for name in SCORES:
         values = {subject: row[name] for subject, row in subjects.items() if name in row}
         if values:
-            interval = results.BOOTSTRAP.mean(np.array(list(values.values())), list(values))
-            low, high = interval or (None, None)
-            means[name] = {"value": round(float(np.mean(list(values.values()))), 4)}
-            means[name] |= (
-                {"low": round(low, 4), "high": round(high, 4)} if low is not None and high is not None else {}
-            )
+            means[name] = results.mean(list(values.values()), list(values))
     return {"scores": means, "per_subject": subjects}
 
 

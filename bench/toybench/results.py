@@ -94,50 +94,47 @@ def provenance(project: Path) -> dict[str, Any]:
 
 
 def difference(left: dict[str, Any], right: dict[str, Any], score: str) -> tuple[float, Interval | None]:
-    """Mean of left - right over the (subject, seed) pairs that both have, and its interval.
+    """Mean of left - right over what both have, and its interval.
+
+    Pairs are (subject, seed), or subjects for what is measured once a subject.
 
     Raises:
-        ValueError: the rows were measured by different harnesses, or share no pair.
+        ValueError: the rows were measured by different harnesses, or share nothing.
     """
     if left["harness"] != right["harness"]:
         raise ValueError(f"{left['name']} and {right['name']} were measured by different harnesses")
-    pairs = [
-        (subject, seed, row[score] - right["table"][subject][seed][score])
-        for subject, seeds in left["table"].items()
-        for seed, row in seeds.items()
-        if score in row and score in right["table"].get(subject, {}).get(seed, {})
-    ]
+    ours, theirs = _values(left, score), _values(right, score)
+    pairs = {key: value - theirs[key] for key, value in ours.items() if key in theirs}
     if not pairs:
         raise ValueError(f"{left['name']} and {right['name']} share no measured {score}")
-    names, seeds, values = zip(*pairs, strict=True)
-    return float(np.mean(values)), BOOTSTRAP.mean(np.array(values), names, seeds)
+    values = np.array(list(pairs.values()))
+    return float(values.mean()), BOOTSTRAP.mean(values, *zip(*pairs, strict=True))
 
 
-def subject_difference(
-    left: dict[str, Any], right: dict[str, Any], score: str
-) -> tuple[float, Interval | None]:
-    """As `difference`, for what is measured once a subject."""
-    pairs = [
-        (name, values[score] - right["per_subject"][name][score])
-        for name, values in left["per_subject"].items()
-        if score in values and score in right["per_subject"].get(name, {})
-    ]
-    if not pairs:
-        raise ValueError(f"{left['name']} and {right['name']} share no measured {score}")
-    names, values = zip(*pairs, strict=True)
-    return float(np.mean(values)), BOOTSTRAP.mean(np.array(values), names)
+def _values(row: dict[str, Any], score: str) -> dict[tuple[str, ...], float]:
+    if score not in PER_PICTURE:
+        return {(name,): values[score] for name, values in row["per_subject"].items() if score in values}
+    return {
+        (subject, seed): cell[score]
+        for subject, seeds in row["table"].items()
+        for seed, cell in seeds.items()
+        if score in cell
+    }
+
+
+def mean(values: Sequence[float], *clusters: Sequence[Any]) -> dict[str, float]:
+    """Mean and, where clusters differ, the ends of its interval, rounded."""
+    interval = BOOTSTRAP.mean(np.array(values), *clusters)
+    ends = dict(zip(("low", "high"), interval, strict=True)) if interval else {}
+    return {key: round(float(value), 4) for key, value in {"value": np.mean(values), **ends}.items()}
 
 
 def _mean(rows: Sequence[Row], name: str) -> dict[str, float] | None:
     chosen = [row for row in rows if name in row]
     if not chosen:
         return None
-    values = np.array([row[name] for row in chosen])
-    interval = BOOTSTRAP.mean(values, [row["subject"] for row in chosen], [row["seed"] for row in chosen])
-    found = {"value": float(values.mean())}
-    if interval:
-        found |= {"low": interval[0], "high": interval[1]}
-    return {key: round(value, 4) for key, value in found.items()}
+    values, subjects, seeds = zip(*((row[name], row["subject"], row["seed"]) for row in chosen), strict=True)
+    return mean(values, subjects, seeds)
 
 
 def _grouped(rows: Sequence[Row], key: str) -> dict[str, dict[str, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.toybench import results
 from bench.toybench.scores import LOWER, PER_PICTURE
-from bench.toybench.settings import SPLITS
+from bench.toybench.settings import SPLITS, UNTRAINED
 from tasks.shared.folders import staged_file
 from tasks.shared.params import read_yaml
 
@@ -19,11 +19,9 @@ HEAD = """# Scoreboard
 Made by `python -m bench.toybench` from `bench/toybench/results/`; not edited by hand. What is measured and how:
 `bench/toybench/`. Intervals: 95 %, bootstrap over subjects and seeds. **sim_gt**: the subject alone against itself in
 the true picture of the prompt; **sim_ref**: against the photos; **copy_paste**: 1 = like the photos, -1 = like the
-truth, less is better; **twin_right**: nearer to itself than to
-a twin with another decal; **rank1**, **map**: found in a gallery of look-alikes; **class/setting/view_right**: what the
-bench's judge sees is what was asked; **leak**: the setting it sees is one of the photos', less is better. Rows compare
-within a split only, and only under one harness.
-"""
+truth, less is better; **twin_right**: nearer to itself than to a twin with another decal; **rank1**, **map**: found in a
+gallery of look-alikes; **class/setting/view_right**: what the bench's judge sees is what was asked; **leak**: the
+setting it sees is one of the photos', less is better. Rows compare within a split only, and only under one harness."""
 Content = dict[str, Any]
 
 
@@ -64,10 +62,7 @@ def verdict(claim: Content, rows: dict[str, Content]) -> tuple[str, str]:
         return "not measured", ""
     if left["harness"] != right["harness"]:
         return "not measured", "by different harnesses"
-    if claim["score"] in PER_PICTURE:
-        value, interval = results.difference(left, right, claim["score"])
-    else:
-        value, interval = results.subject_difference(left, right, claim["score"])
+    value, interval = results.difference(left, right, claim["score"])
     if interval is None:
         return "not seen", f"{value:+.3f}, no interval"
     word = "holds" if interval[0] > 0 else "reversed" if interval[1] < 0 else "not seen"
@@ -75,9 +70,7 @@ def verdict(claim: Content, rows: dict[str, Content]) -> tuple[str, str]:
 
 
 def _split(rows: dict[str, Content]) -> list[str]:
-    order = sorted(
-        rows.values(), key=lambda row: (row["name"] not in ("base", "base_caption", "ceiling"), row["name"])
-    )
+    order = sorted(rows.values(), key=lambda row: (row["name"] not in UNTRAINED, row["name"]))
     stale = {row["harness"] for row in order}
     pieces = []
     if len(stale) > 1:

@@ -35,6 +35,14 @@ SPLITS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
 """Subjects and sample seeds of each split."""
 
 
+UNTRAINED = {
+    "base": "untuned, asked for the class",
+    "base_caption": "untuned, the first colour named as well",
+    "ceiling": "true pictures through the autoencoder",
+}
+"""Rows that need no training, in words."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """One row: what is laid over params.yaml."""

@@ -18,11 +18,9 @@ def plan(names: list[str], texts: list[str], yes: bool) -> None:
     """
     workspace = workspaces.find()
     wanted = planning.changes(workspace, texts)
-    names = names or workspace.subjects()
+    forecasts = staleness.forecasts(workspace, names or workspace.subjects())
     if wanted:
-        planning.check(workspace, wanted, names)
-    forecasts = staleness.forecasts(workspace, names)
-    if wanted:
+        planning.check(workspace, wanted, forecasts)
         forecasts = planning.with_changes(forecasts, workspace.params_file, wanted)
     jobs = planning.jobs(workspace, forecasts)
     table = Table("stage", "subjects", "why", "about", "disk", box=None, pad_edge=False, header_style="bold")

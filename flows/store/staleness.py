@@ -142,7 +142,7 @@ def verdicts(
     """
     found: list[Verdict] = []
     for stage in stages:
-        makers = {path: earlier for earlier in found for path in earlier.stage.makes}
+        makers = _makers(found)
         inputs: list[str] = []
         outputs: list[str] = []
         for entry in status.get(stage.target, []):
@@ -160,15 +160,19 @@ def verdicts(
                     inputs += reasons.of(stage, path, change)
         if reasons.NEVER_RUN in inputs:
             inputs = [reasons.NEVER_RUN]
-        after = tuple(
-            dict.fromkeys(
-                maker.stage.name
-                for path in stage.needs
-                if (maker := makers.get(path)) and not (maker.fresh or maker.restorable)
-            )
-        )
-        found.append(Verdict(stage, tuple(inputs), tuple(outputs), after))
+        found.append(Verdict(stage, tuple(inputs), tuple(outputs), waits_for(stage, found)))
     return found
+
+
+def waits_for(stage: Stage, earlier: Iterable[Verdict]) -> tuple[str, ...]:
+    """Stages before it that will run and make what it needs."""
+    makers = _makers(earlier)
+    found = (maker for path in stage.needs if (maker := makers.get(path)))
+    return tuple(dict.fromkeys(one.stage.name for one in found if not (one.fresh or one.restorable)))
+
+
+def _makers(earlier: Iterable[Verdict]) -> dict[Path, Verdict]:
+    return {path: verdict for verdict in earlier for path in verdict.stage.makes}
 
 
 def _changes(entry: Any, key: str) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from flows.store import repository
+from flows.store import remote, repository
 from flows.store.pipeline import Stage
 from flows.workspace import SubjectFolder, Workspace, write_if_changed
 from tasks.shared import manifest
+from tasks.shared.errors import UserError
 
 
 def commit(workspace: Workspace, stage: Stage) -> None:
@@ -57,4 +58,18 @@ def restore(workspace: Workspace, target: str | Path) -> bool:
             repo.checkout(targets=[str(target)], force=True)
         except CheckoutError:
             return False
+    return True
+
+
+def bring_back(workspace: Workspace, target: str | Path) -> bool:
+    """Bring recorded outputs back from the cache, else from the remote; fill a cache that has lost them.
+
+    False if nobody holds them.
+    """
+    if record_again(workspace, str(target)) or restore(workspace, target):
+        return True
+    try:
+        remote.transfer(workspace, "pull", [str(target)], deadline_s=60, force=True)
+    except UserError:
+        return False
     return True

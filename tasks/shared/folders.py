@@ -2,12 +2,14 @@
 
 import errno
 import glob
+import json
 import os
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tasks.shared.errors import UserError
 
@@ -105,3 +107,17 @@ def _flush(folder: Path) -> None:
         if path.is_file():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
+
+
+def append_line(path: Path, content: dict[str, Any]) -> None:
+    """Add a line of JSON that is on the disk afterwards; one that a crash cut short before stays a line of its own."""
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab+") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            if file.read(1) not in (b"", b"\n"):
+                file.write(b"\n")
+            file.write(json.dumps(content).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,20 @@ def verify(folder: Path, stage: str) -> dict[str, Any]:
         UserError: a file is missing or changed since the stage finished.
     """
     content = read(folder, stage)
-    for name, expected in content["files"].items():
-        if not (folder / name).is_file() or digest(folder / name) != expected:
-            raise UserError(
-                f"{folder / name}: missing or damaged; restore it with `dvc checkout` or delete {folder}"
-            )
+    for name, _ in faults(folder, content):
+        raise UserError(
+            f"{folder / name}: missing or damaged; restore it with `dvc checkout` or delete {folder}"
+        )
     return content
+
+
+def faults(folder: Path, content: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Files that are not what a manifest says, each with the word for it: "missing" or "changed since"."""
+    for name, expected in content["files"].items():
+        if not (folder / name).is_file():
+            yield name, "missing"
+        elif digest(folder / name) != expected:
+            yield name, "changed since"
 
 
 def content_digest(content: dict[str, Any]) -> str:

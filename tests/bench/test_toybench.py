@@ -186,7 +186,7 @@ def test_a_summary_has_means_intervals_groups_and_the_table_of_pairs():
 
 
 def test_every_claim_and_row_is_well_formed():
-    names = {*settings.names(), "base", "base_caption", "ceiling"}
+    names = {*settings.names(), *settings.UNTRAINED}
     for claim in read_yaml(scoreboard.CLAIMS)["claims"]:
         assert claim.keys() == CLAIM.keys()
         assert {claim["left"], claim["right"]} <= names

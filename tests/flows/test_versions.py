@@ -57,6 +57,8 @@ def test_every_run_that_changed_something_is_a_version(rex: SubjectFolder):
     with open(rex.folder / history.FILE, "a") as file:
         file.write('{"number": 3, "cut sh')
     assert [version.number for version in history.read(rex)] == [1, 2]
+    changed(rex, 60)
+    assert [version.number for version in history.read(rex)] == [1, 2, 3]
 
 
 def test_going_back_brings_every_byte_of_a_version(rex: SubjectFolder):
