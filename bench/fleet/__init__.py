@@ -1,0 +1,1 @@
+"""What must hold of a fleet, measured: each file is a command; figures go to bench/results/fleet.json."""
