@@ -11,6 +11,7 @@ The figures are measured on `data/heldout` and nothing is chosen by them.
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,14 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer, ViTModel
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPTokenizer,
+    VisionTextDualEncoderModel,
+    ViTModel,
+)
 
 from tasks.pretrain import augmentation, checkpoints, fitting, flags, positions, statements
 from tasks.pretrain.renders import Renders, to_unit
@@ -26,6 +34,7 @@ from tasks.shared import folders, params
 from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
 from tasks.toyworld.identity import PATTERNS
 
+Judge = CLIPModel | VisionTextDualEncoderModel
 ANSWERS = {"class": CLASSES, "colour": COLOURS, "secondary": COLOURS, "pattern": PATTERNS}
 
 
@@ -140,18 +149,18 @@ def image_tower(judge: CLIPModel, pixels: Tensor, kept: Tensor | None = None) ->
     return tower.post_layernorm(hidden[:, 0])
 
 
-def embed_texts(judge: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+def embed_texts(judge: Judge, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Unit-length embeddings. [n projection]"""
     tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-    pooled = judge.text_model(tokens.input_ids, tokens.attention_mask).pooler_output
-    return F.normalize(judge.text_projection(pooled), dim=-1)
+    features = judge.get_text_features(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
+    return F.normalize(features.pooler_output, dim=-1)
 
 
 @torch.inference_mode()
-def embed_images(judge: CLIPModel, images: np.ndarray) -> Tensor:
+def embed_images(judge: Judge, images: np.ndarray) -> Tensor:
     """Unit-length embeddings of uint8 [n h w 3]. [n projection]"""
     parts = [
-        judge.visual_projection(image_tower(judge, to_unit(images[start : start + 64])))
+        judge.get_image_features(pixel_values=to_unit(images[start : start + 64]) * 2 - 1).pooler_output
         for start in range(0, len(images), 64)
     ]
     return F.normalize(torch.cat(parts), dim=-1)
@@ -171,35 +180,58 @@ def contrast(scores: Tensor, true: Tensor) -> Tensor:
 
 
 class Student(nn.Module):
-    """The judge and the heads that only training needs."""
+    """A judge and the heads that only training needs.
 
-    def __init__(self, options: Params, tokenizer: CLIPTokenizer, size_px: int = 128):
+    Args:
+        judge: two towers with `visual_projection` and `logit_scale`.
+        width: of what its image tower gives before the projection.
+    """
+
+    def __init__(self, judge: Judge, width: int):
         super().__init__()
-        self.judge = build(options, tokenizer, size_px)
+        self.judge = judge
         names = ANSWERS | {"setting": SETTINGS}
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(options.width, len(answers)) for name, answers in names.items()}
-        )
+        self.heads = nn.ModuleDict({name: nn.Linear(width, len(answers)) for name, answers in names.items()})
 
-    def losses(
-        self, pixels: Tensor, kept: Tensor | None, texts: Tensor, true: Tensor, named: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """The terms of one batch, not weighted.
+    def losses(self, pooled: Tensor, texts: Tensor, batch: "Batch", head_weight: float) -> dict[str, Tensor]:
+        """The weighted terms of one batch.
 
         Args:
-            pixels, kept: as `image_tower` takes them.
-            texts: unit length. [b projection]
-            true: as `contrast` takes it.
-            named: right answers of each head, -100 where the question makes no sense. [b]
+            pooled: the image tower's answer to its pictures. [b width]
+            texts: its texts, unit length. [b projection]
         """
-        pooled = image_tower(self.judge, pixels, kept)
         pictures = F.normalize(self.judge.visual_projection(pooled), dim=-1)
         scale = self.judge.logit_scale.clamp(max=4.6).exp()  # at most 100, as in the paper
-        questions = [F.cross_entropy(head(pooled), named[name]) for name, head in self.heads.items()]
+        questions = [F.cross_entropy(head(pooled), batch.named[name]) for name, head in self.heads.items()]
         return {
-            "contrast": contrast(scale * texts @ pictures.T, true),
-            "names": torch.stack(questions).mean(),
+            "contrast": contrast(scale * texts @ pictures.T, batch.true),
+            "names": head_weight * torch.stack(questions).mean(),
         }
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some pictures with a text each."""
+
+    pixels: Tensor  # 0..1. [b 3 s s]
+    texts: list[str]
+    true: Tensor  # as `contrast` takes it
+    named: dict[str, Tensor]  # right answers of each head, -100 where the question makes no sense. [b]
+
+
+def drawn(split: Renders, count: int, size: int, short: float, rng: np.random.Generator) -> Batch:
+    """A batch of the first `count` pictures, augmented.
+
+    Args:
+        short: share of texts that are short questions instead of captions.
+    """
+    chosen = rng.integers(count, size=size)
+    scenes = [split.scenes[index] for index in chosen]
+    texts, said = zip(*(_text(scene, rng, short) for scene in scenes), strict=True)
+    pixels = augmentation.reframed(split.images[chosen], rng, mirrored=True)
+    pixels = augmentation.softened(augmentation.relit(pixels, rng), rng)
+    true = statements.truth(list(said), [statements.shown(scene) for scene in scenes])
+    return Batch(pixels, list(texts), true, right_answers(scenes))
 
 
 def right_answers(scenes: list[statements.Scene]) -> dict[str, Tensor]:
@@ -217,7 +249,7 @@ def right_answers(scenes: list[statements.Scene]) -> dict[str, Tensor]:
 
 
 def figures(
-    judge: CLIPModel, tokenizer: CLIPTokenizer, renders: Renders, indices: np.ndarray
+    judge: Judge, tokenizer: CLIPTokenizer, renders: Renders, indices: np.ndarray
 ) -> dict[str, float]:
     """Zero-shot accuracies on lone objects, chance 1 in 10 each, and how often the nearest of 100 captions is
     true.
@@ -256,9 +288,9 @@ def figures(
 
 
 def save(
-    judge: CLIPModel, tokenizer: CLIPTokenizer, folder: Path, quality: dict[str, float] | None = None
+    judge: Judge, tokenizer: CLIPTokenizer, folder: Path, quality: dict[str, float] | None = None
 ) -> None:
-    """Write the judge as `CLIPModel` and `CLIPProcessor` open it, half precision, and its figures."""
+    """Write the judge as `AutoModel` and `AutoProcessor` open it, half precision, and its figures."""
     size = judge.config.vision_config.image_size
     with folders.staged(folder) as fresh:
         judge.half().save_pretrained(fresh)
@@ -298,26 +330,20 @@ def train(
     words = CLIPTokenizer.from_pretrained(tokenizer)
     split = Renders(data / "train")
     count = min(options.pictures, len(split) - options.watched)
-    student = Student(options, words, split.images.shape[1])
+    student = Student(build(options, words, split.images.shape[1]), options.width)
     start = ViTModel.from_pretrained(encoder, add_pooling_layer=False)
     start_from(student.judge, start, to_unit(split.images[:64]))
     patches = (split.images.shape[1] // options.patch_px) ** 2
 
     def losses(step: int) -> dict[str, Tensor]:
         rng = checkpoints.draws(options.seed, step)
-        chosen = rng.integers(count, size=options.batch)
-        scenes = [split.scenes[index] for index in chosen]
-        texts, said = zip(*(_text(scene, rng, options.short_texts) for scene in scenes), strict=True)
-        pixels = augmentation.reframed(split.images[chosen], rng, mirrored=True)
-        pixels = augmentation.softened(augmentation.relit(pixels, rng), rng)
+        batch = drawn(split, count, options.batch, options.short_texts, rng)
         kept = None
         if step < options.seen_until * options.steps:
             kept = augmentation.some_patches(options.batch, patches, options.seen, rng)
-        true = statements.truth(list(said), [statements.shown(scene) for scene in scenes])
-        terms = student.losses(
-            pixels, kept, embed_texts(student.judge, words, list(texts)), true, right_answers(scenes)
-        )
-        return {"contrast": terms["contrast"], "names": options.head_weight * terms["names"]}
+        pooled = image_tower(student.judge, batch.pixels, kept)
+        texts = embed_texts(student.judge, words, batch.texts)
+        return student.losses(pooled, texts, batch, options.head_weight)
 
     def watch() -> dict[str, float]:
         return figures(student.judge, words, split, np.arange(count, count + options.watched))

@@ -86,7 +86,7 @@ def draw_identity(seed: int, cls: str) -> Identity:
 
 @lru_cache(maxsize=8)
 def split_identities(split: str) -> tuple[Identity, ...]:
-    """All individuals of a frozen split ("train", "judge", "toybench"), classes interleaved."""
+    """All individuals of a frozen split ("train", "judge", "second", "toybench"), classes interleaved."""
     seeds = json.loads(SPLITS_FILE.read_text())[split]
     if split == "toybench":
         return tuple(draw_identity(row["seed"], row["class"]) for row in seeds)

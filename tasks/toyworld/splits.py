@@ -1,4 +1,4 @@
-"""Freeze which individuals belong to training, to the judge and to ToyBench.
+"""Freeze which individuals belong to training, to the judges and to ToyBench.
 
 `python -m tasks.toyworld.splits` writes data/toyworld/identities.json. Every individual has a
 seed of its own, whatever its class, and splits have disjoint ranges. Run again only to start a new benchmark:
@@ -9,7 +9,11 @@ import json
 
 from tasks.toyworld.identity import CLASSES, SPLITS_FILE, draw_identity
 
-_RANGES = {"train": (0, 400), "judge": (100_000, 200)}  # first seed, individuals per class
+_RANGES = {  # first seed, individuals per class
+    "train": (0, 400),
+    "judge": (100_000, 200),
+    "second": (300_000, 200),  # of the second text judge
+}
 _BENCH_FIRST = 200_000
 _PLAN = [  # difficulty of a class's three ToyBench subjects, by turns
     ("plain", "patterned", "decal"),
