@@ -13,6 +13,7 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,6 @@ from transformers import (
     CLIPImageProcessor,
     CLIPModel,
     CLIPTokenizer,
-    VisionTextDualEncoderModel,
     ViTModel,
 )
 
@@ -34,7 +34,8 @@ from tasks.shared import folders, params
 from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
 from tasks.toyworld.identity import PATTERNS
 
-Judge = CLIPModel | VisionTextDualEncoderModel
+Judge = Any
+"""A CLIPModel or a VisionTextDualEncoderModel: what has `get_image_features`, `get_text_features`, `visual_projection`."""
 ANSWERS = {"class": CLASSES, "colour": COLOURS, "secondary": COLOURS, "pattern": PATTERNS}
 
 

@@ -28,7 +28,9 @@ from tasks.shared import params
 class Params(params.Params):
     """Size of the judge and of its training."""
 
-    widths: tuple[int, ...] = Field(default=(32, 64, 128, 256), description="channels of the image tower's stages")
+    widths: tuple[int, ...] = Field(
+        default=(32, 64, 128, 256), description="channels of the image tower's stages"
+    )
     depths: tuple[int, ...] = Field(default=(1, 2, 3, 1), description="blocks of each stage")
     text_width: int = Field(default=128, description="of the text tower; a multiple of 64")
     text_layers: int = Field(default=2, description="blocks of the text tower")
@@ -51,7 +53,10 @@ def build(options: Params, tokenizer: CLIPTokenizer, size_px: int = 128) -> Visi
     """The judge before training, for a tokenizer."""
     torch.manual_seed(options.seed)
     picture = ConvNextConfig(
-        hidden_sizes=list(options.widths), depths=list(options.depths), image_size=size_px
+        hidden_sizes=list(options.widths),
+        depths=list(options.depths),
+        num_stages=len(options.widths),
+        image_size=size_px,
     )
     picture.hidden_size = options.widths[-1]  # what the two-tower model reads
     words = BertConfig(
@@ -72,7 +77,13 @@ def build(options: Params, tokenizer: CLIPTokenizer, size_px: int = 128) -> Visi
 
 
 def train(
-    renders: Path, heldout: Path, tokenizer: Path, out: Path, work: Path, options: Params, stop_at: int | None = None
+    renders: Path,
+    heldout: Path,
+    tokenizer: Path,
+    out: Path,
+    work: Path,
+    options: Params,
+    stop_at: int | None = None,
 ) -> None:
     """Train on `renders`, write `out` in half precision, and measure on `heldout`, whose individuals are others.
 
