@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,10 @@ class Entry:
     cls: str  # its class word
     photos: Path
     prompts: tuple[str, ...]  # templates with {subject}
+    kind: str | None = None  # as subject.yaml has it; None: its default
+    overrides: dict[str, Any] = field(
+        default_factory=dict
+    )  # blocks of the subject's own, under those of the row
 
 
 def toys(fleet: Workspace, names: Sequence[str]) -> list[Entry]:
@@ -87,7 +91,8 @@ def enter(fleet: Workspace, setting: Setting, entry: Entry, seeds: Sequence[int]
     """Make the subject of a row, or bring the params of an existing one up to date."""
     name, called = folder_name(setting, entry.name), setting.calls(entry.cls)
     if name not in fleet.subjects():
-        adding.add(fleet, [entry.photos], name, **{"class": entry.cls, "identifier": IDENTIFIER})
+        told = {"class": entry.cls, "identifier": IDENTIFIER, "kind": entry.kind}
+        adding.add(fleet, [entry.photos], name, **told)
     prompts = [text.replace("{subject}", called) for text in entry.prompts]
     blocks: dict[str, Any] = {
         "fine_tune": {},  # an override that left settings.yaml leaves the subject too
@@ -95,6 +100,7 @@ def enter(fleet: Workspace, setting: Setting, entry: Entry, seeds: Sequence[int]
         "sample": {"prompts": prompts, "seeds": list(seeds)},
     }
     entered = fleet.subject(name)
+    blocks = params.merged(blocks, entry.overrides)
     write_subject(entered.subject_file, params.merged(blocks, setting.overrides))
     return entered
 

@@ -35,6 +35,7 @@ def write(path: Path) -> None:
                 f"## {split}: {len(SPLITS[split][0])} subjects x {len(SPLITS[split][1])} seeds",
                 *_split(rows),
             ]
+    pieces += _styles()
     with staged_file(path) as fresh:
         fresh.write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
 
@@ -52,6 +53,39 @@ def _validation() -> list[str]:
         f"{found['pictures']} true pictures, likeness to the photos (`python -m bench.toybench.validation`):",
         _table(["known to be better > known to be worse", "so ordered"], orders),
         _table(["what is shown", "mean likeness"], levels),
+    ]
+
+
+def _styles() -> list[str]:
+    """The ten style sets, whose scores are others."""
+    rows = sorted(
+        results.read("styles").values(), key=lambda row: (row["name"] not in UNTRAINED, row["name"])
+    )
+    if not rows:
+        return []
+    names = list(rows[0]["scores"])
+    per_style = sorted({style for row in rows for style in row["per_style"]})
+    return [
+        "## styles: 10 sets of five pictures, ten prompts each x 2 seeds",
+        "**style_right**: of the ten styles' true pictures those of its own are nearest (chance: 0.1); **style_sim**: cosine "
+        "with their mean, in whitened statistics of the eye's first two stages; **class_right**, **setting_right**: as the "
+        "eye sees it, which was never taught these styles: read them beside the ceiling's "
+        "(`python -m bench.toybench.style_bench`).",
+        _table(["row", *names], [[_named(row), *(_cell(row, name) for name in names)] for row in rows]),
+        "style_right by style:",
+        _table(
+            ["row", *per_style],
+            [
+                [
+                    row["name"],
+                    *(
+                        f"{row['per_style'].get(style, {}).get('style_right', float('nan')):.2f}"
+                        for style in per_style
+                    ),
+                ]
+                for row in rows
+            ],
+        ),
     ]
 
 
