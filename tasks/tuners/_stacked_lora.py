@@ -86,10 +86,13 @@ def _update_of(network: str, layer: LoraLayer) -> Update:
     if isinstance(layer, Linear):
         return linear
     plain = layer.get_base_layer()
-    if isinstance(layer, Conv2d) and plain.stride == plain.dilation == (1, 1) and plain.groups == 1:
-        if plain.padding_mode == "zeros" and not isinstance(plain.padding, str):
+    if isinstance(layer, Conv2d):
+        shifted_only = plain.stride == plain.dilation == (1, 1) and plain.groups == 1
+        if shifted_only and plain.padding_mode == "zeros" and not isinstance(plain.padding, str):
             return _convolution(plain.kernel_size, plain.padding)
-    raise UserError(f"base.model: {network} has a {type(plain).__name__} that cannot be trained for several at once")
+    raise UserError(
+        f"base.model: {network} has a {type(plain).__name__} that cannot be trained for several at once"
+    )
 
 
 def linear(x: Tensor, output: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
@@ -105,7 +108,7 @@ def _convolution(kernel: tuple[int, int], padding: tuple[int, int]) -> Update:
 
     def convolution(x: Tensor, output: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
         """W * x + scale B_k (A_k * x); x [k*n in h w], A [k r in kh kw], B [k out r 1 1]."""
-        members, rank, channels = down.shape[:3]
+        members, channels = len(down), down.shape[2]
         each = len(x) // members
         taps = down.flip(-1, -2).permute(0, 1, 3, 4, 2).reshape(members, -1, channels)
         inner = torch.bmm(_repeated(taps, each), x.flatten(2))  # [k*n r*kh*kw h*w]
@@ -126,4 +129,6 @@ def _repeated(factor: Tensor, each: int) -> Tensor:
 def _refuse_dropout(name: str, network: Any) -> None:
     own = any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules())
     if own or getattr(network.config, "attention_dropout", 0):
-        raise UserError(f"base.model: {name} has dropout of its own and cannot be trained for several at once")
+        raise UserError(
+            f"base.model: {name} has dropout of its own and cannot be trained for several at once"
+        )
