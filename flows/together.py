@@ -5,8 +5,11 @@ What is left undone here, whatever the reason, is found stale by the subject's o
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+
+import torch
 
 from flows import execution, stages, timings
 from flows.execution import Outcome
@@ -35,12 +38,24 @@ def train(
     Returns:
         Names of the subjects whose fine-tuning is now fresh; their own runs go on with the next stage.
     """
-    machine = params.validate(Machine, workspace.section("machine"), "params.yaml: machine")
     done: list[str] = []
-    for group in groups(workspace, forecasts, machine.subjects_at_once):
+    try:
+        machine = params.validate(Machine, workspace.section("machine"), "params.yaml: machine")
+    except UserError as failure:
+        _left("everybody", failure)
+        return done
+    waiting = deque(groups(workspace, forecasts, machine.subjects_at_once))
+    while waiting:
+        group = waiting.popleft()
         log.info("training together: %s", ", ".join(group))
         try:
             done += _train(workspace, _prepared(workspace, group, tell), tell)
+        except torch.OutOfMemoryError:
+            half = len(group) // 2
+            log.warning(
+                "%d subjects at once take too much memory; lower machine.subjects_at_once", len(group)
+            )
+            waiting.extendleft(part for part in (group[half:], group[:half]) if len(part) > 1)
         except Exception as failure:  # each subject's own run comes later
             _left(", ".join(group), failure)
     return done
@@ -116,4 +131,4 @@ def _train(workspace: Workspace, names: Sequence[str], tell: Tell) -> list[str]:
 
 def _left(who: str, failure: Exception) -> None:
     expected = isinstance(failure, UserError | Transient)
-    log.warning("%s: not trained with others, but by itself later: %s", who, failure, exc_info=not expected)
+    log.warning("%s: not trained together, but by itself later: %s", who, failure, exc_info=not expected)

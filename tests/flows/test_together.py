@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from ruamel.yaml import YAML
 from skimage import data
@@ -61,10 +62,26 @@ def test_a_subject_that_another_run_is_at_is_left_alone(fleet: Workspace, caplog
     with held(fleet.subject("tom").lock_file):
         assert together.train(fleet, staleness.forecasts(fleet, ["rex", "tom"])) == []
     assert (
-        "tom: not trained with others, but by itself later: tom: a run of this subject is going on"
+        "tom: not trained together, but by itself later: tom: a run of this subject is going on"
         in caplog.text
     )
     assert "fine_tune" in stages_to_run(fleet, "rex") and "segment" in stages_to_run(fleet, "tom")
+
+
+def test_a_group_that_memory_cannot_hold_is_halved(fleet: Workspace, monkeypatch: pytest.MonkeyPatch):
+    asked: list[list[str]] = []
+
+    def full(workspace: Workspace, names: list[str], tell: together.Tell) -> list[str]:
+        asked.append(list(names))
+        if len(names) > 2:
+            raise torch.OutOfMemoryError
+        return names
+
+    monkeypatch.setattr(together, "_train", full)
+    monkeypatch.setattr(together, "_prepared", lambda workspace, names, tell: list(names))
+    monkeypatch.setattr(together, "groups", lambda *_: [["a", "b", "c", "d", "e"]])
+    assert together.train(fleet, []) == ["a", "b", "d", "e"], "c runs by itself"
+    assert asked == [["a", "b", "c", "d", "e"], ["a", "b"], ["c", "d", "e"], ["d", "e"]]
 
 
 def test_trained_together_recorded_and_finished_by_their_own_runs(
@@ -79,7 +96,7 @@ def test_trained_together_recorded_and_finished_by_their_own_runs(
 
     assert together.train(fleet, staleness.forecasts(fleet, NAMES), tell) == ["rex", "tom"]
     assert [name for name, stage in heard if stage == "fine_tune"] == ["rex", "tom"]
-    assert "zoe: not trained with others, but by itself later" in caplog.text and "sbject" in caplog.text
+    assert "zoe: not trained together, but by itself later" in caplog.text and "sbject" in caplog.text
     assert stages_to_run(fleet, "rex") == stages_to_run(fleet, "tom") == ["sample", "evaluate", "report"]
     assert "fine_tune" in stages_to_run(fleet, "zoe")
     digests = {
