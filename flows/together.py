@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 
@@ -84,9 +85,8 @@ def _prepared(workspace: Workspace, names: Sequence[str], tell: Tell) -> list[st
     ready = []
     for name in names:
         try:
-            execution.bring_up_to_date(
-                workspace.subject(name), tell=lambda event, name=name: tell(name, event), before=SHARED
-            )
+            subject = workspace.subject(name)
+            execution.bring_up_to_date(subject, tell=partial(tell, name), before=SHARED)
             ready.append(name)
         except Exception as failure:
             _left(name, failure)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -203,10 +203,11 @@ class Training:
             batches = encoded(self.backbone, batches)
             if len({len(one.latents) for one in batches}) > 1:
                 raise UserError("subjects with batches of different sizes cannot be trained in one step")
+            conditionings = cast(list[Conditioning], [one.conditioning for one in batches])
             errors = self.objective.error(
                 self.backbone.predict,
                 torch.cat([one.latents for one in batches]),
-                Conditioning.cat([one.conditioning for one in batches]),
+                Conditioning.cat(conditionings),
                 Draw(torch.cat([one.noise for one in draws]), torch.cat([one.timesteps for one in draws])),
             ).chunk(len(members))
             losses = (

@@ -85,7 +85,7 @@ class Stack(base.Stack):
 def _update_of(network: str, layer: LoraLayer) -> Update:
     if isinstance(layer, Linear):
         return linear
-    plain = layer.get_base_layer()
+    plain: Any = layer.get_base_layer()
     if isinstance(layer, Conv2d):
         shifted_only = plain.stride == plain.dilation == (1, 1) and plain.groups == 1
         if shifted_only and plain.padding_mode == "zeros" and not isinstance(plain.padding, str):
@@ -128,7 +128,7 @@ def _repeated(factor: Tensor, each: int) -> Tensor:
 
 def _refuse_dropout(name: str, network: Any) -> None:
     own = any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules())
-    if own or getattr(network.config, "attention_dropout", 0):
+    if own or getattr(network.config, "attention_dropout", False):
         raise UserError(
             f"base.model: {name} has dropout of its own and cannot be trained for several at once"
         )
