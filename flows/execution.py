@@ -32,10 +32,12 @@ def bring_up_to_date(
     subject: SubjectFolder,
     perform: Perform = lambda stage, work: work(),
     tell: Callable[[Outcome | Verdict], None] = lambda event: None,
+    before: str | None = None,
 ) -> list[Outcome]:
     """Run what DVC calls stale, in order, the shared class prior first.
 
     Args:
+        before: stop before this stage; what is done so far is not yet a version of the subject.
         tell: hears the verdict before a stage runs, and the outcome after every stage.
     Raises:
         UserError: also when another process is at this subject.
@@ -51,6 +53,8 @@ def bring_up_to_date(
             stages.check(workspace, plan)
         outcomes: list[Outcome] = []
         for stage, verdict in zip(plan, foreseen.verdicts):
+            if stage.name == before:
+                break
             if verdict.fresh:  # nothing before it that it needs is about to change
                 outcomes.append(Outcome(stage.name, "fresh"))
                 continue
@@ -60,7 +64,7 @@ def bring_up_to_date(
                 outcomes.append(_one(workspace, subject.name, stage, perform, tell))
             tell(outcomes[-1])
         ran = [outcome.stage for outcome in outcomes if outcome.action == "ran"]
-        if ran:
+        if ran and before is None:
             history.record(subject, ran)
         return outcomes
 

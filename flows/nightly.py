@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from flows import personalize
+from flows import personalize, together
 from flows.store import staleness
 from flows.store.staleness import Forecast
 from flows.workspace import Workspace
@@ -43,7 +43,9 @@ def run(
         A row per subject, a failed one with its reason.
     """
     rows = []
-    for forecast in staleness.forecasts(workspace, names):
+    forecasts = staleness.forecasts(workspace, names)
+    together.train(workspace, forecasts, tell)
+    for forecast in forecasts:
         before, error, started = _scores(workspace, forecast.name), forecast.error, time.monotonic()
         if error is None and not forecast.fresh:
             try:

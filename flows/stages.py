@@ -1,5 +1,6 @@
 """Stages called in this process, with the same arguments that DVC's command gives them."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,28 @@ def call(workspace: Workspace, stage: Stage) -> None:
     module.run(**stage.paths, settings=_settings(workspace, stage))
     for path in stage.makes:
         manifest.read(path, stage.name)
+
+
+def group_key(workspace: Workspace, stage: Stage) -> str | None:
+    """Runs of a stage with equal keys can be one call of `call_together`; None: this one is called alone.
+
+    Raises:
+        UserError: a section is wrong.
+    """
+    module = _module(stage)
+    return module.group_key(_settings(workspace, stage)) if hasattr(module, "group_key") else None
+
+
+def call_together(workspace: Workspace, stages: Sequence[Stage]) -> dict[int, Exception]:
+    """Run a stage for several subjects at once; each is finished, or has a failure under its number.
+
+    Raises:
+        UserError: they do not fit together.
+    """
+    module = _module(stages[0])
+    return module.run_together(
+        [module.Job(**stage.paths, settings=_settings(workspace, stage)) for stage in stages]
+    )
 
 
 def check(workspace: Workspace, stages: list[Stage], params_file: Path | None = None) -> None:

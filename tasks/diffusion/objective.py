@@ -99,9 +99,11 @@ class Objective:
         Args:
             masks: see `masked_mean`.
         """
-        return masked_mean(self.error(predict, latents, conditioning, draw), masks) * self.weights(
-            draw.timesteps
-        )
+        return self.weighed(self.error(predict, latents, conditioning, draw), draw, masks)
+
+    def weighed(self, error: Tensor, draw: Draw, masks: Tensor | None = None) -> Tensor:
+        """Weighted mean of every row of `error`. [b]"""
+        return masked_mean(error, masks) * self.weights(draw.timesteps)
 
     def _mix(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """sqrt(abar_t) and sqrt(1 - abar_t), each [b 1 1 1]."""

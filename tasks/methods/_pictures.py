@@ -71,6 +71,15 @@ class Encoded:
         return self.moments.rows(rows).draw(generator), None if self.masks is None else self.masks[rows]
 
 
+@dataclass(frozen=True)
+class Unencoded:
+    """Rows of prompts that are encoded anew in every step, since the text encoders move."""
+
+    prompts: tuple[str, ...]
+    index: tuple[int, ...]  # a prompt's number for each row
+    size_px: int
+
+
 class Prompts:
     """Encoded prompts; kept while the text encoders are frozen, encoded anew (with gradients) while they train."""
 
@@ -82,6 +91,12 @@ class Prompts:
     def rows(self, index: Sequence[int]) -> Conditioning:
         """One row for each given number of a prompt."""
         return (self.kept or self._encode()).rows(list(index))
+
+    def later(self, index: Sequence[int]) -> "Conditioning | Unencoded":
+        """As `rows`, but what must be encoded anew waits, so that prompts of several subjects are encoded together."""
+        if self.kept:
+            return self.kept.rows(list(index))
+        return Unencoded(tuple(self.prompts), tuple(index), self.size_px)
 
     def _encode(self) -> Conditioning:
         return self.backbone.encode_prompts(self.prompts, self.size_px)

@@ -2,11 +2,14 @@
 
 An option is a module with `Params` and `Method(params)`. The engine calls, in this order: `observe`, `prepare`, then for every
 step `batch`, `loss_terms` and `after_step`, at last `save`. Sampling and evaluation use `installed` only.
+
+Several subjects can be trained in one step if their methods say what they must have in `common`; then `stack` takes the place of
+`prepare`, and `terms` that of `loss_terms`.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,11 @@ from torch import Tensor, nn
 
 from tasks.backbones.base import Backbone, Conditioning
 from tasks.diffusion.objective import Objective
-from tasks.methods._pictures import Encoded, Material, Pictures, Prompts
+from tasks.methods._pictures import Encoded, Material, Pictures, Prompts, Unencoded
 from tasks.shared import params, plugins
+from tasks.tuners.base import Stack
 
-__all__ = ["Batch", "Encoded", "Material", "Method", "Pictures", "Prompts", "from_manifest"]
+__all__ = ["Batch", "Encoded", "Material", "Method", "Pictures", "Prompts", "Unencoded", "from_manifest"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Batch:
     """Rows of one forward pass."""
 
     latents: Tensor  # [b c h w]
-    conditioning: Conditioning  # b rows
+    conditioning: Conditioning | Unencoded  # b rows; what the engine hands to `loss_terms` is encoded
     masks: Tensor | None = None  # [b h w], share of each latent that counts
 
 
@@ -52,7 +56,28 @@ class Method:
     def loss_terms(
         self, backbone: Backbone, batch: Batch, objective: Objective, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Named scalar terms, already weighted; the engine minimises their sum and logs each by name."""
+        """Named scalar terms, already weighted; the engine minimises their sum and logs each by name.
+
+        The default is one plain pass, of whose rows `terms` makes the terms.
+        """
+        draw = objective.draw(batch.latents, generator)
+        return self.terms(
+            objective.row_losses(backbone.predict, batch.latents, batch.conditioning, draw, batch.masks)
+        )
+
+    def terms(self, losses: Tensor) -> dict[str, Tensor]:
+        """Terms as in `loss_terms`, of the losses of a batch's rows. [b]"""
+        raise NotImplementedError
+
+    def common(self) -> Mapping[str, Any] | None:
+        """What subjects must have in common to be trained in one step, as plain values; None: each is trained alone.
+
+        Only for a method that leaves `loss_terms` as it is.
+        """
+        return None
+
+    def stack(self, backbone: Backbone, starts: Sequence[AbstractContextManager[Any]]) -> Stack:
+        """Like `prepare` for as many subjects as there are `starts`; each starts as `prepare` starts inside its own."""
         raise NotImplementedError
 
     def after_step(self, step: int) -> None:
@@ -71,6 +96,22 @@ class Method:
         """Personalise a base with what `save` wrote; afterwards the base is bit for bit what it was."""
         raise NotImplementedError
         yield
+
+
+def encoded(backbone: Backbone, batches: Sequence[Batch]) -> list[Batch]:
+    """The batches with their prompts encoded, all in one pass of the text encoders."""
+    waiting = [batch.conditioning for batch in batches if isinstance(batch.conditioning, Unencoded)]
+    if not waiting:
+        return list(batches)
+    together = backbone.encode_prompts([text for one in waiting for text in one.prompts], waiting[0].size_px)
+    first, found = 0, []
+    for batch in batches:
+        if isinstance(batch.conditioning, Unencoded):
+            rows = [first + row for row in batch.conditioning.index]
+            first += len(batch.conditioning.prompts)
+            batch = replace(batch, conditioning=together.rows(rows))
+        found.append(batch)
+    return found
 
 
 def from_manifest(facts: Mapping[str, Any]) -> Method:

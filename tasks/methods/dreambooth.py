@@ -5,8 +5,8 @@ Source: Ruiz et al. 2023, arXiv:2208.12242, sections 3.2 and 3.3. Trains: what i
 Cost: two rows for each photo. Differs: identifier and prompts are given, not searched for; the loss is that of latent diffusion.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from tasks.backbones.base import Backbone, Conditioning
-from tasks.diffusion.objective import Objective
+from tasks.backbones.base import Backbone
 from tasks.methods import base
 from tasks.shared import params, plugins, prompts
-from tasks.tuners.base import Tuner
+from tasks.tuners.base import Stack, Tuner
 
 
 class Params(params.Params):
@@ -67,21 +66,28 @@ class Method(base.Method):
         latents, masks = zip(
             *(source.take(number, self.size, generator) for source in self.sources), strict=True
         )
-        conditioning: Conditioning = self.text.rows(
+        conditioning = self.text.later(
             [prompt for prompt in range(len(self.sources)) for _ in range(self.size)]
         )
         return base.Batch(torch.cat(latents), conditioning, _joined(masks, latents))
 
-    def loss_terms(
-        self, backbone: Backbone, batch: base.Batch, objective: Objective, generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    def terms(self, losses: Tensor) -> dict[str, Tensor]:
         """Each term is a mean over its own rows, so the weight means the same at any batch size."""
-        draw = objective.draw(batch.latents, generator)
-        losses = objective.row_losses(backbone.predict, batch.latents, batch.conditioning, draw, batch.masks)
         terms = {"instance": losses[: self.size].mean()}
         if self.uses_prior:
             terms["prior"] = self.params.prior_loss_weight * losses[self.size :].mean()
         return terms
+
+    def common(self) -> Mapping[str, Any] | None:
+        """The tuner, and whether class pictures join the batch; prompts and weight are each subject's own."""
+        if not self.tuner.stackable:
+            return None
+        tuner = {"name": self.params.tuner["name"], **self.tuner.params.model_dump(mode="json")}
+        return {"tuner": tuner, "uses_prior": self.uses_prior}
+
+    def stack(self, backbone: Backbone, starts: Sequence[AbstractContextManager[Any]]) -> Stack:
+        """What the tuner moves, for several subjects."""
+        return self.tuner.stack(backbone, starts)
 
     def save(self, backbone: Backbone, folder: Path, provenance: Mapping[str, Any]) -> None:
         """The tuner's files."""

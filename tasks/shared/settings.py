@@ -34,6 +34,13 @@ class Machine(params.Params):
         ge=0,
         description="updates between checkpoints of a fine-tuning (go on after a crash); 0: none",
     )
+    subjects_at_once: int = Field(
+        default=8,
+        ge=1,
+        le=32,
+        description="subjects that share the steps of their fine-tunings in a night; 1: one after the other. "
+        "Takes memory for so many batches; may change the last bits of a result, nothing else",
+    )
 
 
 class Settings:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +42,28 @@ class Checkpoints:
         for old in self._files()[KEPT:]:
             old.unlink()
 
-    def load(self, device: torch.device) -> dict[str, Any] | None:
-        """The newest whole checkpoint, or None. A damaged one is passed over with a warning."""
-        for path in self._files():
-            if _NAME.fullmatch(path.name)[2] == _digest(path):  # type: ignore[index]
+    def steps(self) -> list[int]:
+        """Steps of which there is a whole checkpoint, the newest first. A damaged one is removed with a warning."""
+        return [int(_NAME.fullmatch(path.name)[1]) for path in self._whole()]  # type: ignore[index]
+
+    def load(self, device: torch.device, step: int | None = None) -> dict[str, Any] | None:
+        """The checkpoint of a step, by default the newest whole one, or None."""
+        for path in self._whole():
+            if step is None or path.name.startswith(f"step_{step:07d}-"):
                 return torch.load(path, map_location=device, weights_only=True)
-            log.warning("checkpoint %s is damaged and is not used", path.name)
-            path.unlink()
         return None
 
     def remove(self) -> None:
         """The run is finished: forget all that was kept for going on."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def _whole(self) -> Iterator[Path]:
+        for path in self._files():
+            if _NAME.fullmatch(path.name)[2] == _digest(path):  # type: ignore[index]
+                yield path
+                continue
+            log.warning("checkpoint %s is damaged and is not used", path.name)
+            path.unlink()
 
     def _files(self) -> list[Path]:
         return sorted((p for p in self.folder.glob("*.pt") if _NAME.fullmatch(p.name)), reverse=True)

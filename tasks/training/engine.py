@@ -1,5 +1,8 @@
 """The only training loop. It knows steps, optimizers and checkpoints, and nothing of what a method trains or why.
 
+It trains one subject, or several in one step: their rows go through the base together, and everything else (draws, losses,
+gradient norms, looks, checkpoints) is each one's own.
+
 Chance in step s is a function of the seed and s: a generator for the method's draws, and torch's own state for
 dropout. So no state of a random generator has to be saved, and a run that was killed and goes on ends in the same bytes
 as one that was not.
@@ -9,21 +12,22 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
 from torch import Tensor, nn
 
-from tasks.backbones.base import Backbone
-from tasks.diffusion.objective import Objective
-from tasks.methods.base import Method
+from tasks.backbones.base import Backbone, Conditioning
+from tasks.diffusion.objective import Draw, Objective
+from tasks.methods.base import Method, encoded
 from tasks.shared import progress
 from tasks.shared.errors import UserError
-from tasks.training import optimizers
+from tasks.training import moving, optimizers
 from tasks.training.checkpoints import Checkpoints
 from tasks.training.options import Params
 
@@ -32,19 +36,51 @@ log = logging.getLogger(__name__)
 FLUSH_STEPS = 10  # losses stay on the device for so many steps, then all are read at once
 HELD_DRAWS = 4  # batches of the loss on the way
 Row = dict[str, float]
+Terms = dict[str, Tensor]
 Watch = Callable[[int], Row]
 
 
-class Run:
-    """One method being trained on one base."""
+@dataclass
+class Member:
+    """One subject of a training, and what becomes of it.
 
-    def __init__(self, method: Method, backbone: Backbone, options: Params, checkpoints: Checkpoints):
-        self.method, self.backbone, self.options, self.checkpoints = method, backbone, options, checkpoints
+    Attributes:
+        seed: of everything that chance decides for it.
+        watch: called every `validation_steps` and at the end with the number of steps done; what it returns joins the curve.
+        curve: one row for each logged step: step, loss, each term by name, learning_rate, grad_norm; `held_*` now and then.
+        failure: why it left the training.
+    """
+
+    method: Method
+    seed: int
+    checkpoints: Checkpoints
+    watch: Watch | None = None
+    curve: list[Row] = field(default_factory=list)
+    failure: Exception | None = None
+
+
+class Training:
+    """One or more subjects being trained on one base, each as if it were alone."""
+
+    def __init__(self, members: Sequence[Member], backbone: Backbone, options: Params):
+        """Make trainable what moves.
+
+        Args:
+            options: of all; a member's seed is its own.
+        Raises:
+            UserError: as the method, or several cannot be trained on this base.
+        """
+        self.members, self.backbone, self.options = list(members), backbone, options
         self.accelerator = Accelerator(cpu=backbone.device.type == "cpu")
         if self.accelerator.num_processes > 1:
             raise UserError("fine_tune runs in one process; start it without `accelerate launch`")
-        with own_chance(options.seed, 0):
-            self.parameters = method.prepare(backbone)
+        if len(self.members) > 1 and options.optimizer != "adamw":
+            raise UserError(
+                f"fine_tune.optimizer: {options.optimizer} looks at all numbers at once; adamw trains several subjects"
+            )
+        starts = [own_chance(member.seed, 0) for member in self.members]
+        self.moving = moving.of([member.method for member in self.members], backbone, starts)
+        self.parameters = self.moving.parameters
         if not self.parameters:
             return
         self.objective = Objective.of(backbone.noise_scheduler, options.snr_gamma)
@@ -63,114 +99,177 @@ class Run:
             num_training_steps=options.max_train_steps,
         )
         self.average = optimizers.Average(self.parameters, options.ema_decay) if options.ema_decay else None
-        self.moving = [module for module in backbone.modules.values() if _moves(module)]
+        self.networks = [module for module in backbone.modules.values() if _moves(module)]
         if options.gradient_checkpointing:
-            for module in self.moving:
+            for module in self.networks:
                 _checkpoint_gradients(module, True)
-        self.curve: list[Row] = []
         self.step = 0
 
-    def train(self, watch: Watch | None = None) -> list[Row]:
+    @property
+    def going_on(self) -> list[int]:
+        """Numbers of the members that have not failed."""
+        return [number for number, member in enumerate(self.members) if member.failure is None]
+
+    def train_all(self) -> None:
         """Train to the last step, going on from the newest checkpoint; afterwards the average, if any, is in place.
 
-        Args:
-            watch: called every `validation_steps` and at the end with the number of steps done; what it returns joins the curve.
-        Returns:
-            One row for each logged step: step, loss, each term by name, learning_rate, grad_norm; `held_*` now and then.
-        Raises:
-            UserError: the loss stopped being a number.
+        A member whose loss stops being a number, or whose `watch` fails, leaves with its `failure`; the others go on.
         """
         if not self.parameters:
-            return []
+            return
         self._restore()
         self._mode(training=True)
         last, began, first = self.options.max_train_steps, time.monotonic(), self.step
-        pending: list[tuple[int, dict[str, Tensor], float]] = []
+        pending: list[tuple[int, dict[int, Terms], float]] = []
         for step in progress.each(range(self.step, last), "training, steps", last - self.step):
             rate = float(self.schedule.get_last_lr()[0])
             pending.append((step + 1, self._one_step(step), rate))
             self.step = step + 1
             at_end = self.step == last
             look = self.options.validation_steps and (at_end or self._due(self.options.validation_steps))
-            if len(pending) == FLUSH_STEPS or at_end or look or self._due(self.checkpoints.every):
+            save = any(self._due(member.checkpoints.every) for member in self.members)
+            if len(pending) == FLUSH_STEPS or at_end or look or save:
                 self._flush(pending)
             if look:
-                self._validate(watch)
-            if self._due(self.checkpoints.every) and not at_end:
+                self._validate()
+            if save and not at_end:
                 self._save()
+            if not self.going_on:
+                break
         if self.step > first:
             log.info(
-                "trained %d steps, %.2f steps/s", last - first, (last - first) / (time.monotonic() - began)
+                "trained %d steps of %d subjects, %.2f steps/s",
+                self.step - first,
+                len(self.members),
+                (self.step - first) / (time.monotonic() - began),
             )
         self._mode(training=False)
         if self.average:
             optimizers.assign(self.parameters, self.average.values)
-        return self.curve
 
-    def _one_step(self, step: int) -> dict[str, Tensor]:
-        options, sums = self.options, dict[str, Tensor]()
+    def show(self, number: int) -> None:
+        """Make the base what it is with this member's training alone, for looking and saving."""
+        self.moving.show(number)
+
+    def _one_step(self, step: int) -> dict[int, Terms]:
+        options, sums = self.options, {number: Terms() for number in self.going_on}
         self.optimizer.zero_grad(set_to_none=True)
         for number in range(
             step * options.gradient_accumulation_steps, (step + 1) * options.gradient_accumulation_steps
         ):
-            with own_chance(options.seed, number + 1) as generator:
-                terms = self._terms(number, generator)
-                loss = torch.stack(list(terms.values())).sum() / options.gradient_accumulation_steps
+            with self._losses(list(sums), number + 1, number) as found:
+                every = [term for terms in found for term in terms.values()]
+                loss = torch.stack(every).sum() / options.gradient_accumulation_steps
                 loss.backward()
-            for name, term in terms.items():
-                share = term.detach() / options.gradient_accumulation_steps
-                sums[name] = sums[name] + share if name in sums else share
+            for own, terms in zip(sums.values(), found, strict=True):
+                for name, term in terms.items():
+                    share = term.detach() / options.gradient_accumulation_steps
+                    own[name] = own[name] + share if name in own else share
         if options.max_grad_norm:
-            sums["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, options.max_grad_norm)
+            norms = self.moving.clip(options.max_grad_norm)
+            for number, own in sums.items():
+                own["grad_norm"] = norms[number]
         self.optimizer.step()
         self.schedule.step()
         if self.average:
             self.average.update(self.parameters)
-        self.method.after_step(step + 1)
+        for number in sums:
+            self.members[number].method.after_step(step + 1)
         return sums
 
-    def _terms(self, number: int, generator: torch.Generator) -> dict[str, Tensor]:
+    @contextmanager
+    def _losses(self, numbers: list[int], chance: int, batch: int) -> Iterator[list[Terms]]:
+        """Terms of some members in one pass; inside, the pass may still be gone back through."""
+        if not self.moving.stacked:
+            with own_chance(self.members[0].seed, chance) as generator:
+                yield [self._alone(self.members[0].method, batch, generator)]
+            return
+        with self.moving.joined(numbers):
+            yield self._together([self.members[number] for number in numbers], chance, batch)
+
+    def _alone(self, method: Method, batch: int, generator: torch.Generator) -> Terms:
         with self._precision():
-            batch = self.method.batch(number, generator)
-            return self.method.loss_terms(self.backbone, batch, self.objective, generator)
+            rows = encoded(self.backbone, [method.batch(batch, generator)])[0]
+            return method.loss_terms(self.backbone, rows, self.objective, generator)
+
+    def _together(self, members: Sequence[Member], chance: int, batch: int) -> list[Terms]:
+        """Each member draws by its own chance; the networks then see the rows of all at once."""
+        with self._precision():
+            batches, draws = [], []
+            for member in members:
+                with own_chance(member.seed, chance) as generator:
+                    batches.append(member.method.batch(batch, generator))
+                    draws.append(self.objective.draw(batches[-1].latents, generator))
+            batches = encoded(self.backbone, batches)
+            if len({len(one.latents) for one in batches}) > 1:
+                raise UserError("subjects with batches of different sizes cannot be trained in one step")
+            conditionings = cast(list[Conditioning], [one.conditioning for one in batches])
+            errors = self.objective.error(
+                self.backbone.predict,
+                torch.cat([one.latents for one in batches]),
+                Conditioning.cat(conditionings),
+                Draw(torch.cat([one.noise for one in draws]), torch.cat([one.timesteps for one in draws])),
+            ).chunk(len(members))
+            losses = (
+                self.objective.weighed(error, draw, one.masks)
+                for error, draw, one in zip(errors, draws, batches, strict=True)
+            )
+            return [member.method.terms(own) for member, own in zip(members, losses, strict=True)]
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.options.mixed_precision == "fp32":
             return nullcontext()
         return torch.autocast(self.accelerator.device.type, torch.bfloat16)
 
-    def _flush(self, pending: list[tuple[int, dict[str, Tensor], float]]) -> None:
-        """Read the losses of the last steps into the curve."""
+    def _flush(self, pending: list[tuple[int, dict[int, Terms], float]]) -> None:
+        """Read the losses of the last steps into the curves."""
         for step, sums, rate in pending:
-            values = {name: round(float(value), 6) for name, value in sums.items()}
-            norm = values.pop("grad_norm", 0.0)
-            loss = sum(values.values())
-            if not math.isfinite(loss + norm):
-                raise UserError(
-                    f"fine_tune: the loss is no number any more at step {step}; try half the learning_rate "
-                    f"({rate:g} now), mixed_precision: fp32, base.dtype: float32, or a smaller max_grad_norm"
-                )
-            row = {"step": step, "loss": round(loss, 6), **values, "learning_rate": rate, "grad_norm": norm}
-            self.curve.append(row)
+            for number, own in sums.items():
+                member = self.members[number]
+                if member.failure is None:
+                    self._note(member, step, own, rate)
         pending.clear()
 
-    def _validate(self, watch: Watch | None) -> None:
+    def _note(self, member: Member, step: int, terms: Terms, rate: float) -> None:
+        values = {name: round(float(value), 6) for name, value in terms.items()}
+        norm = values.pop("grad_norm", 0.0)
+        loss = sum(values.values())
+        if math.isfinite(loss + norm):
+            row = {"step": step, "loss": round(loss, 6), **values, "learning_rate": rate, "grad_norm": norm}
+            member.curve.append(row)
+            return
+        member.failure = UserError(
+            f"fine_tune: the loss is no number any more at step {step}; try half the learning_rate "
+            f"({rate:g} now), mixed_precision: fp32, base.dtype: float32, or a smaller max_grad_norm"
+        )
+
+    def _validate(self) -> None:
         """The loss on fixed draws (comparable along the run, unlike the training loss), and whatever `watch` does."""
         self._mode(training=False)
         with self.average.applied(self.parameters) if self.average else nullcontext():
-            totals: dict[str, float] = {}
-            for number in range(HELD_DRAWS):
-                with torch.no_grad(), own_chance(self.options.seed, -1 - number) as generator:
-                    for name, term in self._terms(number, generator).items():
-                        totals[name] = totals.get(name, 0.0) + float(term) / HELD_DRAWS
-            held = {f"held_{name}": round(total, 6) for name, total in totals.items()}
-            self.curve[-1].update(held)
-            if watch is not None:
-                self.curve[-1].update(watch(self.step))
+            for number in self.going_on:
+                self.show(number)
+                member = self.members[number]
+                try:
+                    member.curve[-1].update(self._look(member))
+                except Exception as failure:
+                    if len(self.members) == 1:
+                        raise
+                    log.warning("one of the subjects leaves the training: %s", failure)
+                    member.failure = failure
         self._mode(training=True)
 
+    def _look(self, member: Member) -> Row:
+        totals: dict[str, float] = {}
+        for number in range(HELD_DRAWS):
+            with torch.no_grad(), own_chance(member.seed, -1 - number) as generator:
+                for name, term in self._alone(member.method, number, generator).items():
+                    totals[name] = totals.get(name, 0.0) + float(term) / HELD_DRAWS
+        held = {f"held_{name}": round(total, 6) for name, total in totals.items()}
+        return {**held, **(member.watch(self.step) if member.watch else {})}
+
     def _mode(self, training: bool) -> None:
-        for module in self.moving:
+        for module in self.networks:
             module.train(training)
             if self.options.gradient_checkpointing:
                 _checkpoint_gradients(module, training)
@@ -179,28 +278,59 @@ class Run:
         return bool(every) and self.step % every == 0
 
     def _save(self) -> None:
-        self.checkpoints.save(
-            self.step,
-            {
-                "parameters": [parameter.detach() for parameter in self.parameters],
-                "optimizer": self.optimizer.state_dict(),
+        """Each member's state is that of a training of its own: it may go on alone, or among others."""
+        for number in self.going_on:
+            member = self.members[number]
+            state = {
+                "parameters": self.moving.of_member([p.detach() for p in self.parameters], number),
+                "optimizer": self.moving.optimizer_state(self.optimizer, number),
                 "schedule": self.schedule.state_dict(),
-                "average": (self.average.values, self.average.updates) if self.average else None,
-                "curve": self.curve,
-            },
-        )
+                "average": None,
+                "curve": member.curve,
+            }
+            if self.average:
+                state["average"] = self.moving.of_member(self.average.values, number), self.average.updates
+            member.checkpoints.save(self.step, state)
 
     def _restore(self) -> None:
-        state = self.checkpoints.load(self.backbone.device)
-        if state is None:
+        """Go on from the newest step of which every member has a checkpoint."""
+        kept = [member.checkpoints.steps() for member in self.members]
+        common = max(set[int]().union(*kept).intersection(*kept), default=0)
+        states = [member.checkpoints.load(self.backbone.device, common) for member in self.members]
+        known = [state for state in states if state is not None]
+        if len(known) < len(states):
             return
-        optimizers.assign(self.parameters, state["parameters"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        optimizers.assign(self.parameters, self.moving.of_all([state["parameters"] for state in known]))
+        self.optimizer.load_state_dict(
+            self.moving.optimizer_state_of_all([state["optimizer"] for state in known])
+        )
+        self.schedule.load_state_dict(known[0]["schedule"])
         if self.average:
-            self.average.values, self.average.updates = state["average"]
-        self.curve, self.step = state["curve"], state["step"]
+            self.average.values = self.moving.of_all([state["average"][0] for state in known])
+            self.average.updates = known[0]["average"][1]
+        for member, state in zip(self.members, known, strict=True):
+            member.curve = state["curve"]
+        self.step = common
         log.info("going on at step %d of %d", self.step, self.options.max_train_steps)
+
+
+class Run(Training):
+    """One method being trained on one base."""
+
+    def __init__(self, method: Method, backbone: Backbone, options: Params, checkpoints: Checkpoints):
+        super().__init__([Member(method, options.seed, checkpoints)], backbone, options)
+
+    def train(self, watch: Watch | None = None) -> list[Row]:
+        """Train, and return the curve.
+
+        Raises:
+            UserError: the loss stopped being a number.
+        """
+        self.members[0].watch = watch
+        self.train_all()
+        if self.members[0].failure:
+            raise self.members[0].failure
+        return self.members[0].curve
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 An option is a module with `Params` and `Tuner(params)`. A method asks one tuner and does not know which.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from tasks.backbones.base import Backbone
 from tasks.shared import params
@@ -17,10 +18,39 @@ ADAPTER = "subject"
 """Name of our adapter among those of a network."""
 
 
+class Stack:
+    """What several subjects move, side by side in one base, so that one pass trains them all.
+
+    Attributes:
+        rows: what moves, each [members ...]; row k is member k's, shaped as `attach` has it.
+    """
+
+    def __init__(self, plain: Sequence[nn.Parameter], values: Sequence[Sequence[Tensor]]):
+        """Begin with the members' values of what `attach` returned, now `plain`."""
+        self.plain = list(plain)
+        self.rows = [nn.Parameter(torch.stack(list(column))) for column in zip(*values, strict=True)]
+
+    @contextmanager
+    def joined(self, members: Sequence[int]) -> Iterator[None]:
+        """Rows of the passes inside belong to these members: equally many each, one member after the other.
+
+        It must last over the backward pass too. Members that are not named get a gradient of zero.
+        """
+        raise NotImplementedError
+        yield
+
+    @torch.no_grad()
+    def show(self, member: int) -> None:
+        """The base becomes what it would be if this member had been trained alone, until the next `joined`."""
+        for parameter, row in zip(self.plain, self.rows, strict=True):
+            parameter.copy_(row[member])
+
+
 class Tuner:
     """The contract; an option fills it in."""
 
     trains_text = False  # True: text encoders move too, so their embeddings must not be cached
+    stackable = False  # True: `stack` is there, and the result equals that of training one by one
 
     def __init__(self, params: params.Params):
         self.params = params
@@ -30,6 +60,14 @@ class Tuner:
 
         Raises:
             UserError: this base has nothing that the tuner could move.
+        """
+        raise NotImplementedError
+
+    def stack(self, backbone: Backbone, starts: Sequence[AbstractContextManager[Any]]) -> Stack:
+        """Like `attach` for as many subjects as there are `starts`; each starts as `attach` starts inside its own.
+
+        Raises:
+            UserError: this base cannot train several at once.
         """
         raise NotImplementedError
 

@@ -8,8 +8,8 @@ Writes `pytorch_lora_weights.safetensors` (diffusers) and `kohya.safetensors` (o
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tasks.backbones.base import Backbone
 from tasks.shared import params, tensors
 from tasks.shared.errors import UserError
-from tasks.tuners import base
+from tasks.tuners import _stacked_lora, base
 
 FILE, KOHYA = "pytorch_lora_weights.safetensors", "kohya.safetensors"
 ATTENTION = ["to_k", "to_out.0", "to_q", "to_v"]
@@ -50,6 +50,7 @@ class Tuner(base.Tuner):
     def __init__(self, params: Params):
         super().__init__(params)
         self.trains_text = params.text_encoder
+        self.stackable = params.dropout == 0  # whose input is dropped is chance that subjects would share
 
     def attach(self, backbone: Backbone) -> list[nn.Parameter]:
         """Add the adapter; B starts at zero, so the base's pictures do not change yet."""
@@ -63,6 +64,18 @@ class Tuner(base.Tuner):
                     parameter.data = parameter.data.float()
                     moving.append(parameter)
         return moving
+
+    def stack(self, backbone: Backbone, starts: Sequence[AbstractContextManager[Any]]) -> base.Stack:
+        """Attach anew for each start and keep the numbers; the last adapter stays and is shown by turns."""
+        values: list[list[Tensor]] = []
+        for start in starts:
+            if values:
+                backbone.pipeline.unload_lora_weights()
+            with start:
+                plain = self.attach(backbone)
+            values.append([parameter.detach().clone() for parameter in plain])
+        networks = base.networks(backbone, self.trains_text)
+        return _stacked_lora.Stack(networks, plain, values)
 
     def save(self, backbone: Backbone, folder: Path, provenance: Mapping[str, Any]) -> None:
         """Write both files."""
