@@ -43,9 +43,20 @@ def calls(workspace: Workspace) -> Iterator["Repo"]:
     try:
         # parts of DVC take relative paths from the working folder and refuse one outside of the repository
         with held(workspace.state / "store.lock"), chdir(workspace.root):
-            yield _open(workspace.root)
+            try:
+                yield _open(workspace.root)
+            finally:
+                _forget_listings()
     except (DvcException, OSError) as error:
         raise UserError(_one_line(workspace, error)) from error
+
+
+def _forget_listings() -> None:
+    """DVC keeps the listing of every folder that it has hashed in fsspec's memory for ever, and searches all of it for each new one."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
 def _one_line(workspace: Workspace, error: BaseException) -> str:
