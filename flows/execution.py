@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from flows import history, stages, timings
+from flows import consents, history, stages, timings
 from flows.lock import held
 from flows.store import staleness, versions
 from flows.store.pipeline import Stage
@@ -43,6 +43,8 @@ def bring_up_to_date(
     workspace = subject.workspace
     with held(subject.lock_file, busy=f"{subject.name}: a run of this subject is going on"):
         params.read_yaml(workspace.params_file)
+        if refused := consents.refusal(subject):
+            raise UserError(refused)
         plan = staleness.plan(subject)
         foreseen = staleness.forecast(subject, plan)
         if foreseen.photos:

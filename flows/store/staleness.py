@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows import consents
 from flows.store import pipeline, reasons, repository, versions
 from flows.store.pipeline import Stage
 from flows.store.untouched import Untouched
@@ -46,12 +47,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run of one subject would do, or why it cannot."""
+    """What a run of one subject would do, or why it cannot.
+
+    Attributes:
+        stopped: the error is a consent that does not hold; only the person can mend it.
+    """
 
     name: str
     verdicts: tuple[Verdict, ...] = ()
     error: str | None = None
     photos: str | None = None
+    stopped: bool = False
 
     @property
     def fresh(self) -> bool:
@@ -103,6 +109,9 @@ def forecasts(
     for name in names:
         try:
             subject = workspace.subject(name)
+            if refused := consents.refusal(subject):
+                found.append(Forecast(name, error=refused, stopped=True))
+                continue
             if memory and memory.fresh(subject):
                 found.append(Forecast(name))
                 continue
