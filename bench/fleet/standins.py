@@ -50,7 +50,5 @@ def clones(workspace: Workspace, first: SubjectFolder, count: int) -> list[str]:
         shutil.copytree(first.folder, folder, ignore=shutil.ignore_patterns(".work"))
         for file in ("subject.yaml", "dvc.lock", "history.jsonl"):
             text = (folder / file).read_text(encoding="utf-8")
-            (folder / file).write_text(
-                text.replace(f"name: {first.name}", f"name: {name}"), encoding="utf-8"
-            )
+            (folder / file).write_text(text.replace(f"name: {first.name}", f"name: {name}"), encoding="utf-8")
     return names

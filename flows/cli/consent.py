@@ -40,5 +40,7 @@ def revoke(name: str, day: str | None) -> None:
     except ValueError as error:
         raise UserError(f"--from {day}: expected a day such as 2026-11-02") from error
     consents.revoke(subject, when)
-    console.print(f"{name}: consent is revoked from {when} on; nothing is made of {name} any more", highlight=False)
+    console.print(
+        f"{name}: consent is revoked from {when} on; nothing is made of {name} any more", highlight=False
+    )
     console.print(f"next: dreamline remove {name} --everywhere", highlight=False)

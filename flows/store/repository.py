@@ -52,7 +52,7 @@ def calls(workspace: Workspace) -> Iterator["Repo"]:
 
 
 def _forget_listings() -> None:
-    """DVC keeps the listing of every folder that it has hashed in fsspec's memory for ever, and searches all of it for each new one."""
+    """DVC keeps the listing of every folder that it has hashed in fsspec's memory, and searches them all for each new one."""
     from fsspec.implementations.memory import MemoryFileSystem
 
     MemoryFileSystem.store.clear()

@@ -95,9 +95,7 @@ def forecast(
     return Forecast(subject.name, tuple(verdicts(stages, status, restored)), photos=photos)
 
 
-def forecasts(
-    workspace: Workspace, names: Iterable[str], memory: Untouched | None = None
-) -> list[Forecast]:
+def forecasts(workspace: Workspace, names: Iterable[str], memory: Untouched | None = None) -> list[Forecast]:
     """What a run of each subject would do; a broken one spoils only its own.
 
     Args:

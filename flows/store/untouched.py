@@ -15,11 +15,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from flows.store import recorded
 from flows.workspace import SubjectFolder, Workspace
 from tasks.shared.folders import staged_file
 
 FILE = "fresh.json"
-_OBJECT = re.compile(r"md5: ([0-9a-f]{32}(?:\.dir)?)$", re.MULTILINE)
 _MEMBER = re.compile(r'"md5": "([0-9a-f]{32})"')
 _CLASS = re.compile(r"^class_folder: *(\S+) *$", re.MULTILINE)
 
@@ -93,7 +93,7 @@ def _stats(folder: Path, workspace: Workspace) -> Iterator[str]:
             text = (folder / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             continue
-        for oid in dict.fromkeys(_OBJECT.findall(text)):
+        for oid in recorded.mentioned(text):
             listing = cache / oid[:2] / oid[2:]
             yield _stat(listing)
             if oid.endswith(".dir") and listing.exists():

@@ -69,7 +69,9 @@ def test_consent_that_ends_later_holds_until_then(ada: SubjectFolder):
     assert consents.refusal(ada) is None
 
 
-@pytest.mark.parametrize(("name", "day", "words"), [("rex", [], "only persons"), ("ada", ["--from", "soon"], "--from")])
+@pytest.mark.parametrize(
+    ("name", "day", "words"), [("rex", [], "only persons"), ("ada", ["--from", "soon"], "--from")]
+)
 def test_what_cannot_be_revoked_is_a_mistake_in_one_line(
     ada: SubjectFolder, dreamline: Command, name: str, day: list[str], words: str
 ):
