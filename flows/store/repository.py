@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -14,6 +15,10 @@ from tasks.shared.errors import UserError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+
+
+SCHEMA = 2
+"""Of dvc.lock, as the pinned DVC writes it."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -59,6 +64,15 @@ def _forget_listings() -> None:
     MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
+def _later_schema(lock: Path) -> str | None:
+    """The schema that a dvc.lock names, where this DVC knows only earlier ones."""
+    try:
+        found = re.search(r"^schema: ['\"]?(\d+)([.\d]*)", lock.read_text(encoding="utf-8"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        return None
+    return f"{found[1]}{found[2]}" if found and int(found[1]) > SCHEMA else None
+
+
 def _one_line(workspace: Workspace, error: BaseException) -> str:
     from dvc.dvcfile import LOCK_FILE
     from dvc.exceptions import NotDvcRepoError
@@ -72,6 +86,10 @@ def _one_line(workspace: Workspace, error: BaseException) -> str:
     if isinstance(error, YAMLSyntaxError | YAMLValidationError):
         path = Path(str(error.path))
         path = path if path.is_absolute() else workspace.root / path
+        if (schema := _later_schema(path)) is not None:
+            return (
+                f"{path}: made by a later version of DVC (schema {schema}); update Dreamline and its packages"
+            )
         heal = f"restore it with `git checkout -- {path.relative_to(workspace.root)}`"
         return f"{path}: damaged; {heal}" + (", or delete it to run again" if path.name == LOCK_FILE else "")
     if isinstance(error, OSError) and error.strerror:

@@ -91,11 +91,12 @@ class ImageJudge:
             pixels = torch.cat(
                 [self.processor(np.array(fresh[key]), return_tensors="pt")["pixel_values"] for key in part]
             )
-            rows = [row for rows in memory.in_halves(self._rows, pixels) for row in rows]
+            rows = [row for rows in memory.in_halves(self._rows, list(pixels)) for row in rows]
             self._seen.update(zip(part, rows, strict=True))
         return np.stack([self._seen[key] for key in keys]) if keys else np.zeros((0, 1), np.float32)
 
-    def _rows(self, pixels: Any) -> np.ndarray:
+    def _rows(self, pictures: Sequence[Tensor]) -> np.ndarray:
+        pixels = torch.stack(list(pictures))
         with torch.inference_mode():
             return _unit(self._image_features(pixels.to(self.model.device, torch.float32)))
 

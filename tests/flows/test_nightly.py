@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from flows import execution, nightly, night_report, notices, priors, transient
-from flows.nightly import Failure
+from flows import night_report, nightly, notices, priors, transient
 from flows.night_report import Night
+from flows.nightly import Failure
 from flows.workspace import Workspace, write_subject
 from tasks.shared.errors import Transient, UserError
 
@@ -161,13 +161,9 @@ def test_what_may_pass_by_itself(error: Exception, passing: bool):
 
 
 def test_a_mistake_stays_one_whatever_caused_it():
-    try:
-        try:
-            raise ConnectionResetError("reset")
-        except ConnectionResetError as cause:
-            raise UserError("base.model: cannot be opened; check its name") from cause
-    except UserError as error:
-        assert transient.reason(error) is None
+    error = UserError("base.model: cannot be opened; check its name")
+    error.__cause__ = ConnectionResetError("reset")
+    assert transient.reason(error) is None
 
 
 def test_the_reports_of_the_last_nights_are_kept_and_latest_is_the_last(workspace: Workspace, night: Run):
