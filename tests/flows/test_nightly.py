@@ -110,9 +110,8 @@ def test_only_what_may_pass_is_tried_again_and_not_for_ever(workspace: Workspace
 def test_a_failing_class_costs_its_own_subjects_only(workspace: Workspace, night: Run):
     for name, word in (("ace", "dog"), ("tom", "cat")):
         new_subject(workspace, name, word)
-    (workspace.prior("dog")).mkdir(parents=True)
-    (workspace.prior("dog") / "class.yaml").write_text("class: dog\n")
-    (workspace.prior("dog") / "images").write_text("a file is in the way")
+    (workspace.prior("dog") / ".work").mkdir(parents=True)
+    (workspace.prior("dog") / ".work" / "poison_class_prior").write_text("mistake")
     found = night(workspace)
     assert states(found) == {"ace": "failed", "tom": "new"}
     assert "class pictures of dog" in found.of("failed")[0].reason
@@ -252,11 +251,18 @@ def test_a_webhook_hears_of_the_night_also_at_the_third_attempt(workspace: Works
 
 @pytest.mark.parametrize(("codes", "left"), [([500] * 9, 6), ([404] * 9, 8), ([302] * 9, 8)])
 def test_a_deaf_webhook_fails_no_night_and_no_log_has_its_secret(
-    workspace: Workspace, over: Night, hook, codes: list[int], left: int, caplog: pytest.LogCaptureFixture
+    workspace: Workspace,
+    over: Night,
+    hook,
+    codes: list[int],
+    left: int,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     url, server = hook
     server.codes = list(codes)
     told(workspace, webhook_url=url)
+    monkeypatch.setattr(night_report, "publish", lambda night, page: None)
     page = nightly.finish(workspace, over)
     assert page.exists()
     assert len(server.codes) == left  # what will be said again is not asked again

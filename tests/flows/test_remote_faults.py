@@ -77,13 +77,13 @@ def test_a_push_is_done_or_refused_and_the_next_one_completes(
     before, targets = local(workspace), remote.targets(workspace, ["rex"])
     bad.fault = fault
     if passes:
-        remote.transfer(workspace, "push", targets, deadline_s=120)
+        remote.transfer(workspace, "push", targets, deadline_s=240)
     else:
         with pytest.raises(UserError, match="push: "):
             remote.transfer(workspace, "push", targets, deadline_s=20)
     assert local(workspace) == before
     bad.fault = s3_proxy.none
-    remote.transfer(workspace, "push", targets, deadline_s=120)
+    remote.transfer(workspace, "push", targets, deadline_s=240)
     (bucket,) = tmp_path_factory.getbasetemp().glob(f"s3*/dreamline/{name}")
     there = at_server(bucket)
     assert {name.removesuffix(".dir"): digest for name, digest in there.items()} == {
@@ -98,7 +98,7 @@ def test_what_comes_back_wrong_is_refused_and_taken_again(rex: SubjectFolder, ba
     workspace = rex.workspace
     use(workspace, bad, "got")
     before, targets = local(workspace), remote.targets(workspace, ["rex"])
-    remote.transfer(workspace, "push", targets, deadline_s=120)
+    remote.transfer(workspace, "push", targets, deadline_s=240)
     shutil.rmtree(workspace.root / ".dvc" / "cache" / "files")
     shutil.rmtree(rex.folder / "sample")
     bad.fault = s3_proxy.flips_what_is_got
@@ -110,6 +110,6 @@ def test_what_comes_back_wrong_is_refused_and_taken_again(rex: SubjectFolder, ba
     ]
     assert wrong == []
     bad.fault = s3_proxy.none
-    remote.transfer(workspace, "pull", targets, deadline_s=120, force=True)
+    remote.transfer(workspace, "pull", targets, deadline_s=240, force=True)
     assert local(workspace) == before
     assert staleness.forecasts(workspace, ["rex"])[0].fresh
