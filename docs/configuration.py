@@ -30,6 +30,7 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
         yield f"methods.{name}", plugins.load("methods", name).Params
     yield "machine", settings.Machine
     yield "nightly", import_module("flows.nightly").Params
+    yield "retention", import_module("flows.retention").Params
 
 
 def options() -> Iterator[tuple[str, type[BaseModel]]]:

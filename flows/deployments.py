@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def nightly(project: str | None = None) -> str:
     """Bring everybody up to date and write the fleet's report."""
     workspace = Workspace(Path(project)) if project else find()
-    return str(every_night.write_report(workspace, every_night.run(workspace, workspace.subjects())))
+    return str(every_night.finish(workspace, every_night.run(workspace, workspace.subjects())))
 
 
 @flow(name="inbox", flow_run_name="inbox-{folder}", persist_result=False, validate_parameters=False)

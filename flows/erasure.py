@@ -8,21 +8,16 @@ what was committed to it (texts and digests, no picture); `git filter-repo` is f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from flows import history
+from flows import history, timings
 from flows.lock import held
-from flows.store import remote, repository
+from flows.store import objects
 from flows.workspace import SubjectFolder, delete
-from tasks.shared import params
-from tasks.shared.errors import UserError
 from tasks.shared.folders import append_line
 
 LOG = "data/removed.jsonl"
-PATIENCE_S = 30.0  # with a remote that does not answer
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Record:
 
 
 def everywhere(subject: SubjectFolder) -> Record:
-    """Remove the subject, its objects, and say what was removed.
+    """Remove the subject, its objects and its name in our own records, and say what was removed.
 
     The objects go first and the folder last: after an interruption the same command goes on.
 
@@ -48,82 +43,19 @@ def everywhere(subject: SubjectFolder) -> Record:
     """
     workspace = subject.workspace
     with held(subject.lock_file, busy=f"{subject.name}: a run of this subject is going on"):
-        own, others = _of_subject(subject), _of_others(subject)
-        with repository.calls(workspace) as repo:
-            asked = repo.config["core"].get("remote")
-        if asked:
-            remote.probe(workspace, PATIENCE_S)  # DVC itself would wait for minutes
-        with repository.calls(workspace) as repo:
-            stores = [repo.cache.local, *([repo.cloud.get_remote_odb()] if asked else [])]
-            mine, theirs = _expanded(stores, own), _expanded(stores, others)
-            doomed, removed = sorted(mine - theirs), 0
-            for oid in doomed:
-                found = [store for store in stores if store.exists(oid)]
-                for store in found:
-                    store.delete(oid)
-                removed += bool(found)
-            left = [oid for oid in doomed for store in stores if store.exists(oid)]
-        if left:
-            raise UserError(f"{subject.name}: {len(left)} objects are still there; run the command again")
+        with objects.opened(workspace) as stores:
+            others = objects.needed(workspace, without={subject.name: None})
+            removed = objects.remove(stores, objects.of_all(subject), others)
         record = Record(
             datetime.now(UTC).isoformat(timespec="seconds"),
             subject.name,
             len(history.read(subject)),
-            removed,
-            len(mine & theirs),
-            asked,
-            hashlib.sha256("\n".join(doomed).encode()).hexdigest(),
+            removed.found,
+            removed.kept,
+            removed.remote,
+            hashlib.sha256("\n".join(removed.names).encode()).hexdigest(),
         )
         append_line(workspace.root / LOG, asdict(record))
+        timings.forget(workspace, subject.name)
         delete(subject.folder)
         return record
-
-
-def _of_subject(subject: SubjectFolder) -> set[str]:
-    """Names of the objects that any version of a subject refers to, folders not expanded."""
-    texts = [
-        path.read_text(encoding="utf-8")
-        for path in (subject.folder / "dvc.lock", subject.photos_file)
-        if path.exists()
-    ]
-    for version in history.read(subject):
-        texts += [version.files[name] for name in ("dvc.lock", "photos.dvc") if name in version.files]
-    return {
-        oid
-        for text in texts
-        for oid in _outputs(params.parse_yaml(text, f"{subject.name}: a recorded version"))
-    }
-
-
-def _of_others(subject: SubjectFolder) -> set[str]:
-    workspace = subject.workspace
-    others = [workspace.subject(name) for name in workspace.subjects() if name != subject.name]
-    found = {oid for other in others for oid in _of_subject(other)}
-    for lock in [*workspace.root.glob("data/class_prior/*/dvc.lock"), workspace.root / "dvc.lock"]:
-        if lock.exists():
-            found.update(_outputs(params.read_yaml(lock)))
-    return found
-
-
-def _outputs(content: dict[str, Any]) -> Iterable[str]:
-    """Object names of all outs of a dvc.lock or .dvc file."""
-    stages = content.get("stages")
-    for entry in stages.values() if isinstance(stages, dict) else [content]:
-        for out in entry.get("outs") or []:
-            if out.get("md5"):
-                yield str(out["md5"])
-
-
-def _expanded(stores: list[Any], names: Iterable[str]) -> set[str]:
-    """The objects themselves and, for a folder, its files, as the first store that holds the folder lists them."""
-    from dvc_data.hashfile.hash_info import HashInfo
-    from dvc_data.hashfile.tree import Tree
-
-    found = set()
-    for name in names:
-        found.add(name)
-        holder = next((store for store in stores if store.exists(name)), None)
-        if name.endswith(".dir") and holder is not None:
-            tree = Tree.load(holder, HashInfo("md5", name))
-            found.update(info.value for _, _, info in tree if info.value)
-    return found

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 
-from flows import history, stages, timings
+from flows import consents, history, stages, timings
 from flows.lock import held
 from flows.store import staleness, versions
 from flows.store.pipeline import Stage
@@ -45,6 +44,8 @@ def bring_up_to_date(
     workspace = subject.workspace
     with held(subject.lock_file, busy=f"{subject.name}: a run of this subject is going on"):
         params.read_yaml(workspace.params_file)
+        if refused := consents.refusal(subject):
+            raise UserError(refused)
         plan = staleness.plan(subject)
         foreseen = staleness.forecast(subject, plan)
         if foreseen.photos:
@@ -58,15 +59,26 @@ def bring_up_to_date(
             if verdict.fresh:  # nothing before it that it needs is about to change
                 outcomes.append(Outcome(stage.name, "fresh"))
                 continue
-            shared = stage.file.parent != subject.folder
-            # another subject of the class may be making the prior: wait, then find it fresh
-            with held(stage.file.parent / ".work" / "lock") if shared else nullcontext():
+            if stage.file.parent == subject.folder:
                 outcomes.append(_one(workspace, subject.name, stage, perform, tell))
+            else:
+                outcomes.append(shared(workspace, stage, perform, tell))
             tell(outcomes[-1])
-        ran = [outcome.stage for outcome in outcomes if outcome.action == "ran"]
+        ran = [outcome for outcome in outcomes if outcome.action == "ran"]
         if ran and before is None:
-            history.record(subject, ran)
+            history.record(subject, [one.stage for one in ran], sum(one.seconds for one in ran))
         return outcomes
+
+
+def shared(
+    workspace: Workspace,
+    stage: Stage,
+    perform: Perform = lambda stage, work: work(),
+    tell: Callable[[Outcome | Verdict], None] = lambda event: None,
+) -> Outcome:
+    """Bring a class prior up to date; another subject of the class may be making it: wait, then find it fresh."""
+    with held(stage.file.parent / ".work" / "lock"):
+        return _one(workspace, stage.file.parent.name, stage, perform, tell)
 
 
 def _one(

@@ -8,8 +8,8 @@ travels with it through git.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,25 +33,27 @@ class Version:
     ran: tuple[str, ...]
     scores: dict[str, float]
     files: dict[str, str]  # text of TOLD
+    seconds: float = 0.0  # how long what ran took
+    gone: str | None = None  # when its bytes were removed as no longer kept; None: they are there
 
 
-def record(subject: SubjectFolder, ran: Sequence[str]) -> None:
+def record(subject: SubjectFolder, ran: Sequence[str], seconds: float = 0.0) -> None:
     """Append what the subject is now; nothing where it is what the last version was."""
     known, now = read(subject), _files(subject)
     if known and known[-1].files == now:
         return
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    version = Version(len(known) + 1, when, tuple(ran), _scores(subject), now)
+    version = Version(len(known) + 1, when, tuple(ran), _scores(subject), now, round(seconds, 1))
     append_line(subject.folder / FILE, asdict(version))
 
 
 def read(subject: SubjectFolder) -> list[Version]:
-    """All versions, the oldest first; a line that a crash cut short is left out."""
-    path = subject.folder / FILE
+    """All versions, the oldest first; a line that a crash cut short is left out, a key of a later Dreamline ignored."""
+    path, known = subject.folder / FILE, {field.name for field in fields(Version)}
     found = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
-            content = json.loads(line)
+            content = {key: value for key, value in json.loads(line).items() if key in known}
             found.append(Version(**content | {"ran": tuple(content["ran"])}))
         except (ValueError, TypeError, KeyError):
             continue
@@ -64,6 +66,17 @@ def current(subject: SubjectFolder) -> int | None:
     return next((version.number for version in reversed(read(subject)) if version.files == now), None)
 
 
+def mark_gone(subject: SubjectFolder, numbers: Iterable[int]) -> None:
+    """Note that the bytes of some versions were removed; the lines stay, with their scores."""
+    today, wanted = datetime.now(UTC).date().isoformat(), set(numbers)
+    marked = [
+        replace(version, gone=version.gone or today) if version.number in wanted else version
+        for version in read(subject)
+    ]
+    with staged_file(subject.folder / FILE) as fresh:
+        fresh.write_text("".join(json.dumps(asdict(version)) + "\n" for version in marked), encoding="utf-8")
+
+
 def roll_back(subject: SubjectFolder, number: int) -> None:
     """Make the subject what it was in a version, outputs from the cache or the remote.
 
@@ -74,6 +87,11 @@ def roll_back(subject: SubjectFolder, number: int) -> None:
     if number not in found:
         known = f"there are 1 to {max(found)}" if found else "there is none yet"
         raise UserError(f"{subject.name}: no version {number}; {known}")
+    if found[number].gone:
+        raise UserError(
+            f"{subject.name}: the bytes of version {number} were removed on {found[number].gone}, as `retention` in "
+            f"params.yaml says; its settings are in {subject.folder / FILE}: set them again and run"
+        )
     with held(subject.lock_file, busy=f"{subject.name}: a run of this subject is going on"):
         before = _files(subject)
         _write(subject, found[number].files)

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 RETRY_DELAYS_S = [5.0, 30.0]
 """Before the second and third attempt at a stage, after a failure that may pass by itself."""
 
+SHOWN = ("progress", "report", "stages")
+"""What a run leaves in the UI."""
+
 Tell = Callable[[str, Outcome | Verdict], None]
 _listeners: list[Tell] = []
 
@@ -49,8 +52,8 @@ def personalize(name: str, project: str | None = None) -> list[dict[str, Any]]:
     subject = workspace.subject(name)
     progress = _Progress(name, len(staleness.plan(subject)))
     began = get_run_context().start_time
-    outcomes = execution.bring_up_to_date(subject, _as_task(name), progress.tell)
-    dead_runs.bury(_tag(name), began)
+    outcomes = execution.bring_up_to_date(subject, as_task(name), progress.tell)
+    dead_runs.bury(tag(name), began)
     _show(subject, outcomes)
     return [asdict(outcome) for outcome in outcomes]
 
@@ -63,7 +66,7 @@ def run(workspace: Workspace, name: str, tell: Tell = lambda name, event: None) 
     """
     _listeners.append(tell)
     try:
-        with tags(_tag(name)):
+        with tags(tag(name)):
             return personalize(name, str(workspace.root))
     finally:
         _listeners.remove(tell)
@@ -74,19 +77,21 @@ def settings(url: str) -> AbstractContextManager[Any]:
     return temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
-def _as_task(subject: str) -> execution.Perform:
+def as_task(subject: str) -> execution.Perform:
+    """Stages as Prefect tasks, tried again where a failure may pass by itself."""
+
     def perform(stage: Stage, work: Callable[[], None]) -> None:
-        as_task: Any = task(
+        once: Any = task(
             name=stage.name,
             task_run_name=stage.name,
-            tags=[stage.name, _tag(subject)],
+            tags=[stage.name, tag(subject)],
             retries=len(RETRY_DELAYS_S),
             retry_delay_seconds=RETRY_DELAYS_S,
             retry_condition_fn=_is_transient,
             cache_policy=NO_CACHE,  # what is stale is DVC's word alone
             persist_result=False,
         )
-        as_task(work)()
+        once(work)()
 
     return perform
 
@@ -117,7 +122,7 @@ class _Progress:
         share = 100 * self.done / self.stages
         if self.artifact is None:
             self.artifact = create_progress_artifact(
-                share, key=_key(self.subject, "progress"), description=what
+                share, key=key(self.subject, "progress"), description=what
             )
         else:
             update_progress_artifact(self.artifact, share, description=what)
@@ -130,17 +135,19 @@ def _show(subject: SubjectFolder, outcomes: list[Outcome]) -> None:
     create_link_artifact(
         subject.report.as_uri(),
         link_text=f"report of {subject.name}",
-        key=_key(subject.name, "report"),
+        key=key(subject.name, "report"),
         description=f"data/subjects/{subject.name}/report/index.html, on the machine that ran it",
     )
     rows = [f"| {o.stage} | {o.action} | {o.why} | {o.seconds:.1f} |" for o in outcomes]
     table = "\n".join(["| stage | | why | seconds |", "|---|---|---|---|", *rows])
-    create_markdown_artifact(f"# {subject.name}\n\n{table}\n", key=_key(subject.name, "stages"))
+    create_markdown_artifact(f"# {subject.name}\n\n{table}\n", key=key(subject.name, "stages"))
 
 
-def _tag(subject: str) -> str:
+def tag(subject: str) -> str:
+    """What Prefect knows a subject's runs by."""
     return f"subject:{subject}"
 
 
-def _key(subject: str, what: str) -> str:
+def key(subject: str, what: str) -> str:
+    """Key of an artifact of a subject; `what` is one of SHOWN."""
     return f"{subject}-{what}".replace("_", "-")

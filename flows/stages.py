@@ -1,25 +1,39 @@
 """Stages called in this process, with the same arguments that DVC's command gives them."""
 
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from flows import transient
 from flows.store.pipeline import Stage
 from flows.workspace import Workspace
-from tasks.shared import manifest, params, plugins, settings
-from tasks.shared.errors import UserError
+from tasks.shared import manifest, memory, params, plugins, settings
+from tasks.shared.errors import Transient, UserError
 
 
 def call(workspace: Workspace, stage: Stage) -> None:
     """Run the stage's function; afterwards its outputs are finished.
 
     Raises:
-        UserError, Transient: as the stage says.
+        UserError, Transient: as the stage says; Transient also where memory or the network ended.
     """
     module = _module(stage)
-    module.run(**stage.paths, settings=_settings(workspace, stage))
+    try:
+        module.run(**stage.paths, settings=_settings(workspace, stage))
+    except Transient:
+        raise
+    except Exception as error:
+        passing = transient.reason(error)
+        if passing is None:
+            raise
+        if memory.ended(error):
+            error.__traceback__ = None  # its frames hold what memory is full of
+            _make_room()
+            passing += _ADVICE.get(stage.name, "")
+        raise Transient(f"{stage.name}: {passing}") from error
     for path in stage.makes:
         manifest.read(path, stage.name)
 
@@ -44,6 +58,18 @@ def call_together(workspace: Workspace, stages: Sequence[Stage]) -> dict[int, Ex
     return module.run_together(
         [module.Job(**stage.paths, settings=_settings(workspace, stage)) for stage in stages]
     )
+
+
+_ADVICE = {
+    "fine_tune": "; if it stays so: a smaller fine_tune.train_batch_size, or gradient_checkpointing: true"
+}
+
+
+def _make_room() -> None:
+    """Another attempt shall not find the memory taken by the model that this one kept warm."""
+    if warm := sys.modules.get("tasks.backbones._warm"):
+        warm.forget()
+    memory.free()
 
 
 def check(workspace: Workspace, stages: list[Stage], params_file: Path | None = None) -> None:

@@ -4,6 +4,7 @@ import json
 from statistics import median
 
 from flows.workspace import Workspace
+from tasks.shared.folders import staged_file
 
 KEPT = 2000
 """Lines kept when the file is shortened."""
@@ -16,6 +17,22 @@ def record(workspace: Workspace, subject: str, stage: str, seconds: float) -> No
     line = json.dumps({"subject": subject, "stage": stage, "seconds": round(seconds, 3)})
     with open(path, "a", encoding="utf-8") as file:
         file.write(line + "\n")
+
+
+def forget(workspace: Workspace, subject: str) -> None:
+    """Take a removed subject's name out of the measurements; how long its stages took stays."""
+    path = workspace.state / "timings.jsonl"
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+            kept.append(json.dumps(entry | {"subject": ""}) if entry["subject"] == subject else line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    with staged_file(path) as fresh:
+        fresh.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 class Timings:

@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-import torch
-
 from flows import execution, stages, timings
 from flows.execution import Outcome
 from flows.lock import held
 from flows.store import staleness, versions
 from flows.store.staleness import Forecast, Verdict
 from flows.workspace import Workspace
-from tasks.shared import params
+from tasks.shared import memory, params
 from tasks.shared.errors import Transient, UserError
 from tasks.shared.settings import Machine
 
@@ -51,14 +49,17 @@ def train(
         log.info("training together: %s", ", ".join(group))
         try:
             done += _train(workspace, _prepared(workspace, group, tell), tell)
-        except torch.OutOfMemoryError:
+        except Exception as failure:  # each subject's own run comes later
+            if not memory.ended(failure):
+                _left(", ".join(group), failure)
+                continue
+            failure.__traceback__ = None  # its frames hold what memory is full of
+            memory.free()
             half = len(group) // 2
             log.warning(
                 "%d subjects at once take too much memory; lower machine.subjects_at_once", len(group)
             )
             waiting.extendleft(part for part in (group[half:], group[:half]) if len(part) > 1)
-        except Exception as failure:  # each subject's own run comes later
-            _left(", ".join(group), failure)
     return done
 
 

@@ -43,7 +43,7 @@ class Workspace:
             UserError: there is no such subject.
         """
         folder = SubjectFolder(self, self.subjects_folder / name)
-        if name not in self.subjects():
+        if not subject.is_slug(name) or not folder.subject_file.is_file():
             known = ", ".join(self.subjects()) or "none yet"
             raise UserError(
                 f"data/subjects/{name}: no such subject (there are: {known}); make it with `dreamline add`"

@@ -45,7 +45,10 @@ class Params(SampleOptions):
     )
     seed: int = Field(default=0, ge=0, lt=ATTEMPT_STRIDE, description="picture i starts from seed + i")
     batch_size: int = Field(
-        default=16, ge=1, le=256, description="pictures drawn at once; another size may change their last bit"
+        default=16,
+        ge=1,
+        le=256,
+        description="pictures drawn at once, less where memory ends; another size may change their last bit",
     )
     judge: str | None = Field(
         default="data/judges/clip",

@@ -77,7 +77,10 @@ class Params(SampleOptions):
         default=16, ge=0, le=1000, description="pictures of the bare class, by each model"
     )
     batch_size: int = Field(
-        default=12, ge=1, le=256, description="pictures drawn at once; another size may change their last bit"
+        default=12,
+        ge=1,
+        le=256,
+        description="pictures drawn at once, less where memory ends; another size may change their last bit",
     )
 
 

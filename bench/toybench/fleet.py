@@ -105,11 +105,13 @@ def enter(fleet: Workspace, setting: Setting, entry: Entry, seeds: Sequence[int]
     return entered
 
 
-def run(fleet: Workspace, setting: Setting, entries: Sequence[Entry], seeds: Sequence[int]) -> list[FleetRow]:
+def run(
+    fleet: Workspace, setting: Setting, entries: Sequence[Entry], seeds: Sequence[int]
+) -> Sequence[FleetRow]:
     """Bring a row's subjects up to date; a failed one has its reason in its row."""
     names = [enter(fleet, setting, entry, seeds).name for entry in entries]
     with prefect_api.connection(fleet) as wait, personalize.settings(wait()):
-        return nightly.run(fleet, names, tell)
+        return nightly.run(fleet, names, tell).rows
 
 
 def failures(outcome: Sequence[FleetRow]) -> dict[str, str]:

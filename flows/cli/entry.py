@@ -133,6 +133,42 @@ def rollback(
     versions.rollback(name, number)
 
 
+consents = typer.Typer(
+    help="Consent of persons: show it, revoke it.", no_args_is_help=True, add_completion=False
+)
+app.add_typer(consents, name="consent")
+
+
+@consents.command("show")
+def consent_show(names: Names = None) -> None:
+    """Until when consent holds, and for what."""
+    from flows.cli import consent
+
+    consent.show(names or [])
+
+
+@consents.command("revoke")
+def consent_revoke(
+    name: Annotated[str, typer.Argument(help="subject")],
+    day: Annotated[str | None, typer.Option("--from", help="YYYY-MM-DD [default: today]")] = None,
+) -> None:
+    """Note that a person has taken consent back: nothing runs any more, and removal is asked for."""
+    from flows.cli import consent
+
+    consent.revoke(name, day)
+
+
+@app.command()
+def prune(
+    names: Names = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="remove them; without it only shown")] = False,
+) -> None:
+    """Old versions that `retention` in params.yaml no longer keeps: their objects in cache and remote."""
+    from flows.cli import versions
+
+    versions.prune(names or [], yes)
+
+
 @app.command()
 def push(names: Names = None, deadline: Deadline = 600, remote: Remote = None) -> None:
     """Copy subjects with their class images to the DVC remote."""

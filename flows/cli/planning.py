@@ -7,6 +7,7 @@ from flows import planning
 from flows import workspace as workspaces
 from flows.cli.subjects import console
 from flows.store import staleness
+from flows.store.untouched import Untouched
 from flows.timings import words
 
 
@@ -18,7 +19,8 @@ def plan(names: list[str], texts: list[str], yes: bool) -> None:
     """
     workspace = workspaces.find()
     wanted = planning.changes(workspace, texts)
-    forecasts = staleness.forecasts(workspace, names or workspace.subjects())
+    memory = None if names or wanted else Untouched(workspace)  # a change is tried on everybody
+    forecasts = staleness.forecasts(workspace, names or workspace.subjects(), memory)
     if wanted:
         planning.check(workspace, wanted, forecasts)
         forecasts = planning.with_changes(forecasts, workspace.params_file, wanted)

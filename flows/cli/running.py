@@ -12,6 +12,7 @@ from flows import workspace as workspaces
 from flows.execution import Outcome
 from flows.store import staleness
 from flows.store.staleness import Forecast, Verdict
+from flows.store.untouched import Untouched
 from flows.workspace import Workspace
 from tasks.shared.errors import UserError
 
@@ -29,7 +30,8 @@ def run(names: list[str], stale: bool) -> int:
         raise UserError("which subject? give names, or --stale for all that are not up to date")
     for name in names:
         workspace.subject(name)
-    forecasts = staleness.forecasts(workspace, list(dict.fromkeys(names)) or workspace.subjects())
+    memory = Untouched(workspace) if stale else None
+    forecasts = staleness.forecasts(workspace, list(dict.fromkeys(names)) or workspace.subjects(), memory)
     _raise_errors(
         [(forecast.name, forecast.error) for forecast in forecasts if forecast.error], len(forecasts)
     )
@@ -57,9 +59,12 @@ def nightly() -> int:
         from flows import personalize
 
         with personalize.settings(wait()):
-            rows = flow.run(workspace, workspace.subjects(), _tell)
-    print(flow.write_report(workspace, rows))
-    _raise_errors([(row.subject, row.reason) for row in rows if row.state == "failed"], len(rows))
+            night = flow.run(workspace, workspace.subjects(), _tell)
+            page = flow.finish(workspace, night)
+    print(page)
+    notes.print(night.headline)
+    broken = night.of("failed") + night.of("stopped")
+    _raise_errors([(row.subject, row.reason) for row in broken], len(night.rows))
     return 0
 
 

@@ -40,10 +40,12 @@ def add(sources: list[Path], name: str | None, consent: Path | None, identity: d
 def status(names: list[str]) -> None:
     """A line per subject, and the reasons of what is stale."""
     from flows.store import staleness
+    from flows.store.untouched import Untouched
     from flows.timings import Timings, words
 
     workspace = workspaces.find()
-    forecasts = staleness.forecasts(workspace, names or workspace.subjects())
+    memory = None if names else Untouched(workspace)
+    forecasts = staleness.forecasts(workspace, names or workspace.subjects(), memory)
     if not forecasts:
         console.print("no subjects yet; make one: dreamline add ~/photos/rex --class dog")
         return
@@ -106,7 +108,7 @@ def report(name: str, browser: bool) -> None:
 
 def remove(names: list[str], yes: bool, everywhere: bool) -> None:
     """Ask, then delete."""
-    from flows import adding, erasure
+    from flows import adding, erasure, run_history
 
     workspace = workspaces.find()
     subjects = [workspace.subject(name) for name in names]
@@ -116,10 +118,14 @@ def remove(names: list[str], yes: bool, everywhere: bool) -> None:
     for subject in subjects:
         if everywhere:
             record = erasure.everywhere(subject)
+            left = run_history.forget(workspace, subject.name)
             console.print(
                 f"{subject.name} removed: {record.objects} objects of {record.versions} versions, "
                 f"{record.kept} kept for others; noted in {erasure.LOG}",
                 highlight=False,
+            )
+            console.print(
+                f"{left}; git keeps what was committed: texts and digests, no picture", highlight=False
             )
             continue
         adding.remove(subject)

@@ -1,10 +1,11 @@
-"""history and rollback."""
+"""history, rollback and prune."""
 
 from rich.table import Table
 
 from flows import history as histories
 from flows import workspace as workspaces
 from flows.cli.subjects import console
+from tasks.shared.errors import UserError
 
 
 def history(name: str) -> None:
@@ -20,7 +21,10 @@ def history(name: str) -> None:
     for version in found:
         scores = [f"{version.scores[score]:.3f}" if score in version.scores else "" for score in shown]
         mark = "*" if version.number == now else ""
-        table.add_row(mark, str(version.number), version.when, ", ".join(version.ran), *scores)
+        ran = ", ".join(version.ran) + (
+            f" [dim](bytes removed on {version.gone})[/dim]" if version.gone else ""
+        )
+        table.add_row(mark, str(version.number), version.when, ran, *scores)
     console.print(table)
 
 
@@ -35,3 +39,30 @@ def rollback(name: str, number: int) -> None:
     if stale:
         why = "; ".join(f"{verdict.stage.name}: {verdict.why}" for verdict in stale if not verdict.after)
         console.print(f"params have changed since, so that the next run would redo: {why}", highlight=False)
+
+
+def prune(names: list[str], yes: bool) -> None:
+    """Show what `retention` no longer keeps; remove it when told.
+
+    Raises:
+        UserError: the remote does not answer, or a subject's objects could not be removed.
+    """
+    from flows import retention
+
+    workspace = workspaces.find()
+    found = retention.due(workspace, names or workspace.subjects())
+    done = retention.prune(workspace, found, dry=not yes)
+    for one in done:
+        if not one.error:
+            numbers = ", ".join(map(str, one.versions))
+            verb = "removed" if yes else "would go"
+            console.print(
+                f"{one.subject}: versions {numbers}: {one.objects} objects, {one.bytes / 1e6:.1f} MB {verb}",
+                highlight=False,
+            )
+    if errors := [f"{one.subject}: {one.error}" for one in done if one.error]:
+        raise UserError("; ".join(errors))
+    if not done:
+        console.print("nothing to remove: `retention` in params.yaml keeps all there is", highlight=False)
+    elif not yes:
+        console.print("nothing was removed; remove it with `dreamline prune --yes`", highlight=False)

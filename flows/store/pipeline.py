@@ -4,6 +4,7 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flows.store import repository
 from flows.workspace import Workspace
@@ -46,10 +47,16 @@ def read(workspace: Workspace, file: Path) -> list[Stage]:
         UserError: the file or what it refers to is wrong.
     """
     with repository.calls(workspace) as repo:
-        return [
-            _stage(file, loaded.name, loaded.cmd, loaded.deps, loaded.outs)
-            for loaded in repo.stage.load_all(str(file))
-        ]
+        return [resolved(file, loaded) for loaded in repo.stage.load_all(str(file))]
+
+
+def resolved(file: Path, loaded: Any) -> Stage:
+    """A stage as DVC has loaded it from `file`.
+
+    Raises:
+        UserError: its command is none of ours.
+    """
+    return _stage(file, loaded.name, loaded.cmd, loaded.deps, loaded.outs)
 
 
 def _stage(file: Path, name: str, command: str, deps: list, outs: list) -> Stage:

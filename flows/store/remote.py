@@ -47,6 +47,8 @@ def transfer(
 ) -> str:
     """`dvc push` or `dvc pull` of explicit targets in a process of its own, ended at the deadline.
 
+    What is pulled is hashed, and refused where it is not what was asked for.
+
     Args:
         verb: "push" or "pull".
         remote: name of a DVC remote; None takes the default one.
@@ -58,14 +60,9 @@ def transfer(
     """
     if not wanted:
         return "nothing recorded yet"
-    command = [
-        sys.executable,
-        "-m",
-        "dvc",
-        verb,
-        *(["--force"] if force else []),
-        *(["-r", remote] if remote else []),
-    ]
+    module = ["flows.store.pulling"] if verb == "pull" else ["dvc", verb]
+    options = [*(["--force"] if force else []), *(["--remote", remote] if remote else [])]
+    command = [sys.executable, "-m", *module, *options]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1", "NO_COLOR": "1"}
     try:
         done = subprocess.run(

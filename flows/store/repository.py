@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -14,6 +15,10 @@ from tasks.shared.errors import UserError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+
+
+SCHEMA = 2
+"""Of dvc.lock, as the pinned DVC writes it."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -43,9 +48,29 @@ def calls(workspace: Workspace) -> Iterator["Repo"]:
     try:
         # parts of DVC take relative paths from the working folder and refuse one outside of the repository
         with held(workspace.state / "store.lock"), chdir(workspace.root):
-            yield _open(workspace.root)
+            try:
+                yield _open(workspace.root)
+            finally:
+                _forget_listings()
     except (DvcException, OSError) as error:
         raise UserError(_one_line(workspace, error)) from error
+
+
+def _forget_listings() -> None:
+    """DVC keeps the listing of every folder that it has hashed in fsspec's memory, and searches them all for each new one."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+
+
+def _later_schema(lock: Path) -> str | None:
+    """The schema that a dvc.lock names, where this DVC knows only earlier ones."""
+    try:
+        found = re.search(r"^schema: ['\"]?(\d+)([.\d]*)", lock.read_text(encoding="utf-8"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        return None
+    return f"{found[1]}{found[2]}" if found and int(found[1]) > SCHEMA else None
 
 
 def _one_line(workspace: Workspace, error: BaseException) -> str:
@@ -61,6 +86,10 @@ def _one_line(workspace: Workspace, error: BaseException) -> str:
     if isinstance(error, YAMLSyntaxError | YAMLValidationError):
         path = Path(str(error.path))
         path = path if path.is_absolute() else workspace.root / path
+        if (schema := _later_schema(path)) is not None:
+            return (
+                f"{path}: made by a later version of DVC (schema {schema}); update Dreamline and its packages"
+            )
         heal = f"restore it with `git checkout -- {path.relative_to(workspace.root)}`"
         return f"{path}: damaged; {heal}" + (", or delete it to run again" if path.name == LOCK_FILE else "")
     if isinstance(error, OSError) and error.strerror:

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows import consents
 from flows.store import pipeline, reasons, repository, versions
 from flows.store.pipeline import Stage
+from flows.store.untouched import Untouched
 from flows.workspace import SubjectFolder, Workspace
 from tasks.shared import params
 from tasks.shared.errors import UserError
@@ -46,12 +47,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run of one subject would do, or why it cannot."""
+    """What a run of one subject would do, or why it cannot.
+
+    Attributes:
+        stopped: the error is a consent that does not hold; only the person can mend it.
+    """
 
     name: str
     verdicts: tuple[Verdict, ...] = ()
     error: str | None = None
     photos: str | None = None
+    stopped: bool = False
 
     @property
     def fresh(self) -> bool:
@@ -89,45 +95,61 @@ def forecast(
     return Forecast(subject.name, tuple(verdicts(stages, status, restored)), photos=photos)
 
 
-def forecasts(workspace: Workspace, names: Iterable[str]) -> list[Forecast]:
-    """What a run of each subject would do; one DVC status for all, a broken one spoils only its own."""
+def forecasts(workspace: Workspace, names: Iterable[str], memory: Untouched | None = None) -> list[Forecast]:
+    """What a run of each subject would do; a broken one spoils only its own.
+
+    Args:
+        memory: who is up to date by it is not looked at again, and has no verdicts in its forecast.
+    """
     params.read_yaml(workspace.params_file)  # says in one line what is wrong with it; DVC needs five
-    plans: dict[str, list[Stage]] = {}
-    broken: dict[str, Forecast] = {}
-    names = list(names)
-    for name in names:
-        try:
-            plans[name] = plan(workspace.subject(name))
-        except UserError as error:
-            broken[name] = Forecast(name, error=str(error))
-    status: Mapping[str, list] | None = None
-    with suppress(UserError):  # one of them is broken: ask one by one
-        status = _status(
-            workspace, [file for name in plans for file in _targets(workspace.subject(name), plans[name])]
-        )
+    priors: dict[Path, tuple[list[Stage], Mapping[str, list]]] = {}
     found = []
     for name in names:
-        if name in broken:
-            found.append(broken[name])
-            continue
         try:
-            found.append(forecast(workspace.subject(name), plans[name], status))
+            subject = workspace.subject(name)
+            if refused := consents.refusal(subject):
+                found.append(Forecast(name, error=refused, stopped=True))
+                continue
+            if memory and memory.fresh(subject):
+                found.append(Forecast(name))
+                continue
+            found.append(_asked(subject, priors))
         except UserError as error:
             found.append(Forecast(name, error=str(error)))
+        if memory:
+            memory.note(name, found[-1].fresh)
+    if memory:
+        memory.keep()
     return found
+
+
+def _asked(subject: SubjectFolder, priors: dict[Path, tuple[list[Stage], Mapping[str, list]]]) -> Forecast:
+    """DVC's word about one subject; its class prior is asked about once in a fleet."""
+    _prepare(subject)
+    prior = subject.prior / "dvc.yaml"
+    if prior not in priors:
+        priors[prior] = _loaded(subject.workspace, [prior])
+    of_class, of_class_status = priors[prior]
+    own, status = _loaded(subject.workspace, [subject.photos_file, subject.dvc_file])
+    return forecast(subject, of_class + own, {**of_class_status, **status})
 
 
 def plan(subject: SubjectFolder) -> list[Stage]:
     """The class prior's stages, then the subject's, in the order in which they run."""
+    _prepare(subject)
+    prior = subject.prior / "dvc.yaml"
+    return pipeline.read(subject.workspace, prior) + pipeline.read(subject.workspace, subject.dvc_file)
+
+
+def _prepare(subject: SubjectFolder) -> None:
+    """Write what the tool keeps, and finish an `add` that was ended between its last two steps."""
     subject.prepare()
     if not subject.photos_file.exists():
         if not (subject.folder / "photos").exists():
             raise UserError(
                 f"{subject.photos_file}: missing; add photos: `dreamline add FOLDER --name {subject.name}`"
             )
-        versions.add_photos(subject)  # `add` was ended between its last two steps
-    prior = subject.prior / "dvc.yaml"
-    return pipeline.read(subject.workspace, prior) + pipeline.read(subject.workspace, subject.dvc_file)
+        versions.add_photos(subject)
 
 
 def verdicts(
@@ -188,7 +210,25 @@ def _status(workspace: Workspace, targets: list[str]) -> dict[str, list]:
     if not targets:
         return {}
     with repository.calls(workspace) as repo:
-        found = repo.status(targets=targets)
+        return _absolute(workspace, repo.status(targets=targets))
+
+
+def _loaded(workspace: Workspace, files: list[Path]) -> tuple[list[Stage], dict[str, list]]:
+    """The stages of some DVC files with DVC's status of them: read once, where `plan` and `_status` read twice."""
+    from dvc.repo import lock_repo
+
+    stages, status = [], dict[str, list]()
+    with repository.calls(workspace) as repo, lock_repo(repo):
+        for file in files:
+            for loaded in repo.stage.load_all(str(file)):
+                if file.suffix == ".yaml":
+                    stages.append(pipeline.resolved(file, loaded))
+                status.update(loaded.status(check_updates=True))
+    return stages, _absolute(workspace, status)
+
+
+def _absolute(workspace: Workspace, found: Mapping[str, list]) -> dict[str, list]:
+    """A status keyed by absolute targets and paths."""
 
     def absolute(path: str) -> str:
         return os.path.normpath(

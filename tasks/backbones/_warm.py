@@ -42,3 +42,9 @@ def _changed(backbone: Backbone) -> bool:
     )
     training = any(module.training for module in backbone.modules.values())
     return adapted or training or any(p.requires_grad for p in backbone.parameters())
+
+
+def forget() -> None:
+    """Let go of the base that waits: its memory is wanted."""
+    with _lock:
+        _waiting.clear()

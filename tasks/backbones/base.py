@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tasks.backbones import _weights
 from tasks.backbones._encoded import Conditioning, Moments
 from tasks.diffusion import samplers
-from tasks.shared import params, plugins
+from tasks.shared import memory, params, plugins
 from tasks.shared.errors import UserError
 from tasks.shared.settings import Base
 
@@ -184,7 +184,10 @@ class Backbone:
         options: SampleOptions | None = None,
         batch: int = 8,
     ) -> Iterator[np.ndarray]:
-        """Like `sample`, a batch at a time, so that a caller can save and show progress. [<=batch h w 3] uint8"""
+        """Like `sample`, a batch at a time, so that a caller can save and show progress. [<=batch h w 3] uint8
+
+        Where memory does not reach for a batch, it is drawn in halves.
+        """
         options = options or SampleOptions()
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds")
@@ -199,9 +202,13 @@ class Backbone:
             )
             unconditional = self.unconditional(options.size_px)
         for start in range(0, len(prompts), batch):
-            wanted = slice(start, start + batch)
-            conditioning = encoded.rows([distinct.index(text) for text in prompts[wanted]])
-            yield self._draw(conditioning, unconditional, seeds[wanted], options)
+            wanted = list(zip(prompts[start : start + batch], seeds[start : start + batch]))
+
+            def drawn(part: Sequence[tuple[str, int]]) -> np.ndarray:
+                conditioning = encoded.rows([distinct.index(text) for text, _ in part])
+                return self._draw(conditioning, unconditional, [seed for _, seed in part], options)
+
+            yield np.concatenate(memory.in_halves(drawn, wanted))
 
     @torch.no_grad()
     def _draw(

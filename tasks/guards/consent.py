@@ -6,6 +6,7 @@ The record is a YAML file beside subject.yaml, named by its key `consent`:
     date: 2026-03-01
     purposes: [ingest, train, sample]
     expires: 2027-03-01
+    revoked: 2026-11-02                              # once it is; `dreamline consent revoke` writes it
 """
 
 import datetime
@@ -29,6 +30,9 @@ class Record(params.Params):
     date: datetime.date = Field(description="day of the agreement, YYYY-MM-DD")
     purposes: tuple[Purpose, ...] = Field(min_length=1, description="what was agreed to")
     expires: datetime.date = Field(description="last day on which it holds, YYYY-MM-DD")
+    revoked: datetime.date | None = Field(
+        default=None, description="day from which it no longer holds, YYYY-MM-DD"
+    )
 
 
 def require(
@@ -42,8 +46,46 @@ def require(
     Raises:
         UserError: there is no such record, or it does not hold.
     """
+    record = standing(subject, folder, today)
+    if record is not None and purpose not in record.purposes:
+        assert subject is not None and folder is not None
+        allowed = ", ".join(record.purposes)
+        raise UserError(
+            f"{record_of(subject, folder)}: consent is for {allowed}, not for {purpose!r}; "
+            "ask, then add it to `purposes`"
+        )
+
+
+def standing(
+    subject: Subject | None, folder: Path | None, today: datetime.date | None = None
+) -> Record | None:
+    """The record that holds today, whatever it allows; None for a subject that is no person.
+
+    Raises:
+        UserError: there is none, or it has not begun, has expired or was revoked.
+    """
     if subject is None or subject.kind != "person":
-        return
+        return None
+    path = record_of(subject, folder)
+    record = params.validate(Record, params.read_yaml(path), str(path))
+    today = today or datetime.date.today()
+    if record.revoked is not None and record.revoked <= today:
+        raise UserError(f"{path}: consent was revoked on {record.revoked}; {_remove(subject)}")
+    if record.date > today:
+        raise UserError(f"{path}: consent begins on {record.date}, today is {today}; wait, or correct `date`")
+    if record.expires < today:
+        raise UserError(
+            f"{path}: consent expired on {record.expires}; ask again and renew the record, or {_remove(subject)}"
+        )
+    return record
+
+
+def record_of(subject: Subject, folder: Path | None) -> Path:
+    """Where the record of a person lies.
+
+    Raises:
+        UserError: there is none, or it lies elsewhere.
+    """
     if not subject.consent or folder is None:
         raise UserError(
             f"subject {subject.name!r} is a person but subject.yaml names no `consent` record; "
@@ -57,17 +99,11 @@ def require(
         )
     if not path.is_file():
         raise UserError(f"{path}: no such consent record; write given_by, date, purposes and expires into it")
-    record = params.validate(Record, params.read_yaml(path), str(path))
-    today = today or datetime.date.today()
-    if record.date > today:
-        raise UserError(f"{path}: consent begins on {record.date}, today is {today}; wait, or correct `date`")
-    if record.expires < today:
-        raise UserError(f"{path}: consent expired on {record.expires}; ask again and renew the record")
-    if purpose not in record.purposes:
-        allowed = ", ".join(record.purposes)
-        raise UserError(
-            f"{path}: consent is for {allowed}, not for {purpose!r}; ask, then add it to `purposes`"
-        )
+    return path
+
+
+def _remove(subject: Subject) -> str:
+    return f"remove what was made with `dreamline remove {subject.name} --everywhere`"
 
 
 class Guard(base.Guard):

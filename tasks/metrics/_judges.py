@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from tasks.shared import manifest
+from tasks.shared import manifest, memory
 from tasks.shared.errors import UserError
 
 
@@ -91,10 +91,14 @@ class ImageJudge:
             pixels = torch.cat(
                 [self.processor(np.array(fresh[key]), return_tensors="pt")["pixel_values"] for key in part]
             )
-            with torch.inference_mode():
-                rows = _unit(self._image_features(pixels.to(self.model.device, torch.float32)))
+            rows = [row for rows in memory.in_halves(self._rows, list(pixels)) for row in rows]
             self._seen.update(zip(part, rows, strict=True))
         return np.stack([self._seen[key] for key in keys]) if keys else np.zeros((0, 1), np.float32)
+
+    def _rows(self, pictures: Sequence[Tensor]) -> np.ndarray:
+        pixels = torch.stack(list(pictures))
+        with torch.inference_mode():
+            return _unit(self._image_features(pixels.to(self.model.device, torch.float32)))
 
     def _image_features(self, pixels: Tensor) -> Tensor:  # [b 3 h w] -> [b d]
         return self.model(pixel_values=pixels).last_hidden_state[:, 0]

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasks.reporting import page
+from tasks.reporting.paired import Change
 from tasks.shared.folders import staged
 
-State = Literal["new", "changed", "unchanged", "failed"]
+State = Literal["new", "changed", "unchanged", "failed", "stopped"]
 
 COLUMNS = {
     "dino_subject": ("Likeness", 1),
@@ -35,12 +36,15 @@ class FleetRow:
     report: str | None = None  # link to its report, relative to the page
     picture: str | None = None  # link to one of its pictures, relative to the page
     seconds: float | None = None  # how long it ran
+    paired: Mapping[str, Change] = field(
+        default_factory=dict
+    )  # change of scores over the same prompts and seeds; empty: there are none in both versions
 
 
 def write_fleet_report(
     rows: Sequence[FleetRow], out: Path, title: str = "The fleet", facts: Mapping[str, str] | None = None
 ) -> Path:
-    """Write `out/index.html`; failed subjects first, then the greatest losses.
+    """Write `out/index.html`; failed subjects first, then those that were stopped, then the greatest losses.
 
     Args:
         rows: one a subject; links in them are meant from `out`.
@@ -54,7 +58,9 @@ def write_fleet_report(
         for row in ordered
     ]
     counts = {
-        state: sum(row.state == state for row in rows) for state in ("failed", "new", "changed", "unchanged")
+        state: count
+        for state in ("failed", "stopped", "new", "changed", "unchanged")
+        if (count := sum(row.state == state for row in rows)) or state != "stopped"
     }
     html = page.render(
         "fleet.html.j2",
@@ -71,27 +77,33 @@ def write_fleet_report(
 
 
 def lost(row: FleetRow) -> bool:
-    """Whether a score got worse beyond chance: its interval no longer meets the last version's."""
+    """Whether a score got worse beyond chance: over the same prompts and seeds, else because the intervals do not meet."""
     return any(_verdict(row, name, sign) == "worse" for name, (_, sign) in COLUMNS.items())
 
 
 def _rank(row: FleetRow) -> tuple[int, float]:
     changes = [
-        sign * (row.scores[name] - row.before[name])
+        sign * change
         for name, (_, sign) in COLUMNS.items()
-        if name in row.scores and name in row.before
+        if (change := _change(row, name)) is not None and name != "memorisation_copies"
     ]
-    kind = (
-        0
-        if row.state == "failed"
-        else 1
-        if lost(row)
-        else {"changed": 2, "new": 3, "unchanged": 4}[row.state]
-    )
+    if row.state in ("failed", "stopped"):
+        kind = 0 if row.state == "failed" else 1
+    else:
+        kind = 2 if lost(row) else {"changed": 3, "new": 4, "unchanged": 5}[row.state]
     return kind, min(changes, default=0.0)
 
 
+def _change(row: FleetRow, name: str) -> float | None:
+    if name in row.paired:
+        return row.paired[name].mean
+    now, then = row.scores.get(name), row.before.get(name)
+    return None if now is None or then is None else now - then
+
+
 def _verdict(row: FleetRow, name: str, sign: int) -> str:
+    if name in row.paired:
+        return {1: "better", -1: "worse", 0: "same"}[sign * row.paired[name].sure]
     now, then = row.scores.get(name), row.before.get(name)
     if now is None or then is None:
         return ""
@@ -108,7 +120,7 @@ def _verdict(row: FleetRow, name: str, sign: int) -> str:
 
 
 def _cell(row: FleetRow, name: str, sign: int) -> dict[str, Any]:
-    now, then = row.scores.get(name), row.before.get(name)
+    now, change = row.scores.get(name), _change(row, name)
     whole = name == "memorisation_copies"
 
     def written(value: float, form: str = "") -> str:
@@ -118,6 +130,7 @@ def _cell(row: FleetRow, name: str, sign: int) -> dict[str, Any]:
     return {
         "value": "" if now is None else written(now),
         "interval": "" if low is None or high is None else f"{written(low)}–{written(high)}",
-        "change": "" if now is None or then is None else written(now - then, "+").replace("-", "−"),
+        "change": "" if change is None else written(change, "+").replace("-", "−"),
+        "pairs": row.paired[name].pairs if name in row.paired else None,
         "verdict": _verdict(row, name, sign),
     }

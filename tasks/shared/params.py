@@ -44,7 +44,8 @@ def _complaint(model: type[BaseModel], item: Any) -> str:
         return f"{key}: {item['msg'][:1].lower()}{item['msg'][1:]}{got}"
     known = _fields_at(model, item["loc"][:-1])
     nearest = get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known keys: {', '.join(sorted(known))}"
+    others = f"known keys: {', '.join(sorted(known))}; if a later Dreamline wrote it, update this one"
+    hint = f"did you mean {nearest[0]!r}?" if nearest else others
     return f"unknown key {key!r}, {hint}"
 
 

@@ -16,9 +16,14 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _WORDS = re.compile(r"[^\W_][\w '\-]{0,62}")
 
 
+def is_slug(name: str) -> bool:
+    """Whether `name` is a safe folder name, as `checked_slug` wants it."""
+    return bool(_SLUG.fullmatch(name))
+
+
 def checked_slug(name: str) -> str:
     """Return `name` if it is a safe folder name everywhere: a-z, 0-9, `_`, `-`, 63 at most, no dash first."""
-    if not _SLUG.fullmatch(name):
+    if not is_slug(name):
         raise ValueError(
             f"{name!r} is no slug: use a-z, 0-9, '_' and '-', begin with a letter or digit, 63 at most"
         )

@@ -185,7 +185,8 @@ def test_nightly_goes_on_after_a_failure_and_reports_it(workspace: Workspace, ap
     execution.bring_up_to_date(workspace.subject("cid"))
     (workspace.subjects_folder / "cid" / "dvc.lock").write_text("stages: [damaged")
     with personalize.settings(api):
-        rows = nightly.run(workspace, workspace.subjects())
+        night = nightly.run(workspace, workspace.subjects())
+        rows, page = night.rows, nightly.finish(workspace, night).read_text()
     assert {row.subject: row.state for row in rows} == {  # ace was up to date, two are broken
         "ace": "unchanged",
         "bob": "failed",
@@ -195,5 +196,4 @@ def test_nightly_goes_on_after_a_failure_and_reports_it(workspace: Workspace, ap
     reasons = {row.subject: row.reason for row in rows}
     assert "did you mean 'seed'" in reasons["bob"]
     assert "dvc.lock: damaged; restore it with `git checkout --" in reasons["cid"]
-    page = nightly.write_report(workspace, rows).read_text()
     assert all(name in page for name in ("ace", "bob", "cid", "dot"))

@@ -8,6 +8,7 @@ import pytest
 
 from flows import erasure, execution, history
 from flows.lock import held
+from flows.store import objects as stored
 from flows.store import remote, staleness
 from flows.workspace import SubjectFolder, Workspace, write_subject
 from tasks.shared.errors import UserError
@@ -146,7 +147,7 @@ def test_an_unreachable_remote_stops_the_removal_before_the_folder_goes(
     (rex.workspace.root / ".dvc" / "config.local").write_text(
         "[core]\n    remote = gone\n['remote \"gone\"']\n    url = s3://gone\n    endpointurl = http://127.0.0.1:1\n"
     )
-    monkeypatch.setattr(erasure, "PATIENCE_S", 8.0)
+    monkeypatch.setattr(stored, "PATIENCE_S", 8.0)
     with pytest.raises(UserError, match="remote"):
         erasure.everywhere(rex)
     assert rex.subject_file.exists()

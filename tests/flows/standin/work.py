@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from tasks.shared import manifest, params
-from tasks.shared.errors import Transient
+from tasks.shared.errors import Transient, UserError
 from tasks.shared.folders import staged
 from tasks.shared.settings import Settings
 
@@ -45,6 +45,8 @@ def make(stage: str, out: Path, settings: Settings, told: dict[str, Any], **inpu
             with open("/dev/full", "w") as full:
                 full.write("x" * 100_000)
         _stumble(out, stage)
+        if _poisoned(out, stage):
+            return
         extra(stage, folder)
         manifest.write(folder, stage, recipe)
 
@@ -73,3 +75,14 @@ def _stumble(out: Path, stage: str) -> None:
     if path.exists() and (left := int(path.read_text())) > 0:
         path.write_text(str(left - 1))
         raise Transient("the network is away for a moment")
+
+
+def _poisoned(out: Path, stage: str) -> bool:
+    """Fail for good, this subject alone, as the file `.work/poison_<stage>` says; True: leave out the manifest."""
+    path = out.parent / ".work" / f"poison_{stage}"
+    poison = path.read_text() if path.exists() else ""
+    if poison == "mistake":
+        raise UserError(f"{stage}: the third photo shows nobody; replace it")
+    if poison == "defect":
+        raise ZeroDivisionError("division by zero")
+    return poison == "half"

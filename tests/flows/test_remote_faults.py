@@ -1,0 +1,115 @@
+"""A real S3 server behind a proxy that misbehaves: refused or retried in time, nothing lost, the next push completes."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows import execution
+from flows.store import remote, staleness
+from flows.workspace import SubjectFolder, Workspace
+from tasks.shared.errors import UserError
+
+from . import s3_proxy
+from .conftest import new_subject, new_workspace
+from .s3_proxy import Fault, Proxy
+from .test_remote import s3  # noqa: F401 - a fixture
+
+
+@pytest.fixture(scope="module")
+def rex(tmp_path_factory: pytest.TempPathFactory) -> SubjectFolder:
+    """A finished subject; what a test does to the remote must not change it."""
+    subject = new_subject(new_workspace(tmp_path_factory.mktemp("faults") / "project"), "rex")
+    execution.bring_up_to_date(subject)
+    return subject
+
+
+@pytest.fixture
+def bad(s3: str) -> Iterator[Proxy]:  # noqa: F811
+    with s3_proxy.proxy(s3) as proxy:
+        yield proxy
+
+
+def use(workspace: Workspace, proxy: Proxy, folder: str) -> None:
+    (workspace.root / ".dvc" / "config.local").write_text(
+        "[core]\n    remote = s3\n['remote \"s3\"']\n"
+        f"    url = s3://dreamline/{folder}\n    endpointurl = {proxy.url}\n"
+    )
+
+
+def local(workspace: Workspace) -> dict[str, bytes]:
+    """All that is ours: data, and the cache."""
+    roots = [workspace.root / "data", workspace.root / ".dvc" / "cache" / "files"]
+    return {
+        str(path.relative_to(workspace.root)): path.read_bytes()
+        for root in roots
+        for path in root.rglob("*")
+        if path.is_file() and ".work" not in path.parts
+    }
+
+
+def at_server(bucket: Path) -> dict[str, str]:
+    """Objects at the server by name, with the digest of their bytes."""
+    files = [path for path in bucket.rglob("*") if path.is_file() and "md5" in path.parts]
+    return {path.parent.name + path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize(
+    ("fault", "passes"),
+    [
+        (s3_proxy.sometimes_503, True),
+        (s3_proxy.sometimes_reset, True),
+        (s3_proxy.slow, True),
+        (s3_proxy.hangs, False),
+        (s3_proxy.full, False),
+        (s3_proxy.expired, False),
+        (s3_proxy.flips_what_is_put, False),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_push_is_done_or_refused_and_the_next_one_completes(
+    rex: SubjectFolder, bad: Proxy, fault: Fault, passes: bool, tmp_path_factory: pytest.TempPathFactory
+):
+    workspace, name = rex.workspace, fault.__name__
+    use(workspace, bad, name)
+    before, targets = local(workspace), remote.targets(workspace, ["rex"])
+    bad.fault = fault
+    if passes:
+        remote.transfer(workspace, "push", targets, deadline_s=240)
+    else:
+        with pytest.raises(UserError, match="push: "):
+            remote.transfer(workspace, "push", targets, deadline_s=20)
+    assert local(workspace) == before
+    bad.fault = s3_proxy.none
+    remote.transfer(workspace, "push", targets, deadline_s=240)
+    (bucket,) = tmp_path_factory.getbasetemp().glob(f"s3*/dreamline/{name}")
+    there = at_server(bucket)
+    assert {name.removesuffix(".dir"): digest for name, digest in there.items()} == {
+        digest: digest for digest in there.values()
+    }
+    ours = {path for path in before if path.startswith(".dvc")}
+    assert set(there) == {"".join(Path(path).parts[-2:]) for path in ours}
+    assert local(workspace) == before
+
+
+def test_what_comes_back_wrong_is_refused_and_taken_again(rex: SubjectFolder, bad: Proxy):
+    workspace = rex.workspace
+    use(workspace, bad, "got")
+    before, targets = local(workspace), remote.targets(workspace, ["rex"])
+    remote.transfer(workspace, "push", targets, deadline_s=240)
+    shutil.rmtree(workspace.root / ".dvc" / "cache" / "files")
+    shutil.rmtree(rex.folder / "sample")
+    bad.fault = s3_proxy.flips_what_is_got
+    with pytest.raises(UserError, match="pull: "):
+        remote.transfer(workspace, "pull", targets, deadline_s=60, force=True)
+    kept = [path for path in (workspace.root / ".dvc" / "cache" / "files").rglob("*") if path.is_file()]
+    wrong = [
+        path for path in kept if hashlib.md5(path.read_bytes()).hexdigest() != (path.parent.name + path.stem)
+    ]
+    assert wrong == []
+    bad.fault = s3_proxy.none
+    remote.transfer(workspace, "pull", targets, deadline_s=240, force=True)
+    assert local(workspace) == before
+    assert staleness.forecasts(workspace, ["rex"])[0].fresh
