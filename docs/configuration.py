@@ -30,6 +30,8 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
         yield f"methods.{name}", plugins.load("methods", name).Params
     yield "machine", settings.Machine
     yield "nightly", import_module("flows.nightly").Params
+    yield "inbox", import_module("flows.intake.options").Params
+    yield "webhook", import_module("flows.intake.webhook").Params
 
 
 def options() -> Iterator[tuple[str, type[BaseModel]]]:
