@@ -167,7 +167,7 @@ def photos_in(names: Iterable[str]) -> list[str]:
     return [
         name
         for name in names
-        if not any(part.startswith(".") for part in name.split("/"))
+        if not any(part.startswith(".") and part.strip(".") for part in name.split("/"))
         and not name.lower().endswith((".yaml", ".yml", *JUNK))
     ]
 

@@ -128,7 +128,9 @@ def application(workspace: Workspace, token: str, told: Params) -> FastAPI:
 
     @app.exception_handler(StarletteHTTPException)
     async def explain(request: Request, error: StarletteHTTPException) -> JSONResponse:
-        return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)
+        # closed, or the server would go on reading a body that nobody wants
+        headers = {**(error.headers or {}), "Connection": "close"}
+        return JSONResponse({"error": str(error.detail)}, error.status_code, headers=headers)
 
     @app.post("/subjects", status_code=202)
     async def post(request: Request) -> dict[str, str]:
@@ -233,6 +235,8 @@ def _read(form: Any) -> tuple[order.Order, UploadFile, bytes | None]:
     if not isinstance(photos, UploadFile):
         raise HTTPException(400, "photos: missing; send a zip of photos as this file")
     record = None
+    if isinstance(consent, str):
+        raise HTTPException(400, "consent: send the record itself, as a file")
     if isinstance(consent, UploadFile):
         values["consent"] = "consent.yaml"
         record = consent.file.read(order.MOST_BYTES + 1)
