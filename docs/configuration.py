@@ -31,6 +31,8 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
     yield "machine", settings.Machine
     yield "nightly", import_module("flows.nightly").Params
     yield "retention", import_module("flows.retention").Params
+    yield "inbox", import_module("flows.intake.options").Params
+    yield "webhook", import_module("flows.intake.webhook").Params
 
 
 def options() -> Iterator[tuple[str, type[BaseModel]]]:

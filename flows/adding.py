@@ -32,6 +32,7 @@ def add(
     sources: Sequence[Path],
     name: str | None = None,
     consent: Path | None = None,
+    prompts: Sequence[str] | None = None,
     **identity: Any,
 ) -> Added:
     """Make a subject from photos, or give an existing one new photos; the old ones stay in the cache.
@@ -40,6 +41,7 @@ def add(
         sources: one folder, one zip, or photo files.
         name: default: made from the name of the source.
         consent: record of consent to copy beside subject.yaml.
+        prompts: what is drawn, for the subject's block `sample`; None leaves it as it is.
         identity: keys of subject.yaml such as class, identifier, method, kind; None leaves a key as it is.
     Raises:
         UserError: no photo can be used, or a value is wrong; nothing has changed then.
@@ -62,6 +64,8 @@ def add(
     before = {} if new else params.read_yaml(folder / "subject.yaml")
     fields = {field.alias or key for key, field in Subject.model_fields.items()}
     params.validate(Subject, {k: v for k, v in before.items() if k in fields} | told, "dreamline add")
+    if prompts is not None:
+        told["sample"] = (before.get("sample") or {}) | {"prompts": list(prompts)}
     lock = workspace.state / "locks" / name if new else folder / ".work" / "lock"
     with held(lock, busy=f"{name}: a run of this subject is going on"):
         working = folder.with_name(f".{name}.adding") if new else folder

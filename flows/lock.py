@@ -9,6 +9,10 @@ from pathlib import Path
 from tasks.shared.errors import UserError
 
 
+class Busy(UserError):
+    """Another process holds the lock: right now, not for ever."""
+
+
 @contextmanager
 def held(path: Path, busy: str | None = None) -> Iterator[None]:
     """Hold the lock at `path`.
@@ -16,7 +20,8 @@ def held(path: Path, busy: str | None = None) -> Iterator[None]:
     Args:
         busy: what to tell the user when another process holds it; None waits for it instead.
     Raises:
-        UserError: another process holds the lock (with its process id), or the folder is not writable.
+        Busy: another process holds the lock; the message has its process id.
+        UserError: the folder is not writable.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +33,7 @@ def held(path: Path, busy: str | None = None) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
         except BlockingIOError as error:
             file.seek(0)
-            raise UserError(
+            raise Busy(
                 f"{busy} (process {file.read().strip() or 'unknown'}); wait for it or end it"
             ) from error
         file.truncate(0)

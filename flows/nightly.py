@@ -24,16 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Params(params.Params):
-    """When the nightly run starts, how often it tries, and who hears of it; and how the inbox is watched."""
+    """When the nightly run starts, how often it tries, and who hears of it."""
 
     cron: str = Field(default="0 3 * * *", description="minute hour day month weekday of the nightly run")
     timezone: str = Field(default="UTC", description="time zone of `cron`, such as Europe/Berlin")
-    inbox_poll_s: float = Field(
-        default=10, ge=1, le=3600, description="seconds between two looks into data/inbox/"
-    )
-    inbox_settle_s: float = Field(
-        default=30, ge=0, le=86400, description="seconds for which a new folder must not have changed"
-    )
     max_attempts: int = Field(
         default=3,
         ge=1,

@@ -11,6 +11,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+import flows  # noqa: F401 - first, or pytest takes tests/flows for it, and an installed tree for the rest
 from tasks.shared import images, manifest
 
 REPO = Path(__file__).resolve().parent.parent

@@ -12,6 +12,7 @@ from tasks.photos.decode import Unreadable
 from tasks.shared.errors import UserError
 
 MOST_FILES = 10_000  # in one source; a folder of photos of one subject is far smaller
+SETTINGS = (".yaml", ".yml")  # a subject.yaml or consent record that came with the photos
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Entry:
 
 @contextmanager
 def opened(paths: Sequence[Path], max_file_bytes: int, max_total_bytes: int) -> Iterator[list[Entry]]:
-    """All files of the sources, hidden ones left out, as people count; archives stay open meanwhile.
+    """All files of the sources, hidden ones and settings left out, as people count; archives stay open meanwhile.
 
     Raises:
         UserError: a source is missing, may not be read, is a damaged archive, or holds too many files.
@@ -50,7 +51,8 @@ def opened(paths: Sequence[Path], max_file_bytes: int, max_total_bytes: int) -> 
                 raise UserError(
                     f"{path}: more than {MOST_FILES:,} files; give the folder of one subject's photos"
                 )
-        yield sorted(entries, key=lambda entry: names.natural(entry.name))
+        photos = [entry for entry in entries if not entry.name.lower().endswith(SETTINGS)]
+        yield sorted(photos, key=lambda entry: names.natural(entry.name))
 
 
 def _folder(folder: Path, max_file_bytes: int) -> list[Entry]:

@@ -11,6 +11,9 @@ from ruamel.yaml.error import YAMLError
 
 from tasks.shared.errors import UserError
 
+MOST_NESTED = 50
+"""Brackets within brackets in a settings file; the deepest that anybody needs is four."""
+
 
 class Params(BaseModel):
     """Base of every section of params.yaml. Fields carry unit and meaning in `Field(description=...)`."""
@@ -40,13 +43,21 @@ def validate(model: type[Section], values: Any, where: str) -> Section:
 def _complaint(model: type[BaseModel], item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"]) or "(whole section)"
     if item["type"] != "extra_forbidden":
-        got = f" (got {item['input']!r})" if not isinstance(item["input"], Mapping) else ""
+        got = f" (got {_shown(item['input'])})" if not isinstance(item["input"], Mapping) else ""
         return f"{key}: {item['msg'][:1].lower()}{item['msg'][1:]}{got}"
     known = _fields_at(model, item["loc"][:-1])
     nearest = get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
     others = f"known keys: {', '.join(sorted(known))}; if a later Dreamline wrote it, update this one"
     hint = f"did you mean {nearest[0]!r}?" if nearest else others
     return f"unknown key {key!r}, {hint}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no number of more than 4300 digits
+        return "a huge number"
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _fields_at(model: type[BaseModel], path: tuple) -> list[str]:
@@ -80,6 +91,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """Parse a YAML mapping; see `read_yaml` for what is refused."""
+    if _nesting(text) > MOST_NESTED:
+        raise UserError(
+            f"{where}: brackets within brackets, more than {MOST_NESTED} deep; these are no settings"
+        )
     loader = YAML(typ="safe", pure=True)
     try:
         if any(getattr(event, "anchor", None) for event in loader.parse(text)):
@@ -87,15 +102,35 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
                 f"{where}: anchors and aliases are not accepted in settings; write the values out"
             )
         values = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, RecursionError) as error:
+    except UserError:
+        raise
+    except (
+        YAMLError,
+        RecursionError,
+        ValueError,
+        ArithmeticError,
+    ) as error:  # also dates and numbers of no sense
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = f" in line {line + 1}" if line is not None else ""
-        raise UserError(f"{where}: not valid YAML{place} ({getattr(error, 'problem', error)})") from error
+        what = " ".join(str(getattr(error, "problem", error)).split())
+        raise UserError(f"{where}: not valid YAML{place} ({what})") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected `key: value` lines, found a {type(values).__name__}")
     return values
+
+
+def _nesting(text: str) -> int:
+    """How deep brackets are opened at most; a few thousand of them cost the parser minutes."""
+    depth = deepest = 0
+    for letter in text:
+        if letter in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif letter in "]}":
+            depth = max(0, depth - 1)
+    return deepest
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

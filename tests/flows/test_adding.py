@@ -1,15 +1,13 @@
-"""Adding subjects, by hand and by the inbox: all of it or nothing, old photos kept."""
+"""Adding subjects: all of it or nothing, old photos kept."""
 
-import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from skimage import data
 
-from flows import adding, inbox
+from flows import adding
 from flows.store import staleness
 from flows.workspace import Workspace
 from tasks.shared.errors import UserError
@@ -86,27 +84,3 @@ def test_a_person_without_consent_is_refused(workspace: Workspace, photos: Path,
     assert said.code == 2
     assert "consent" in said.err
     assert workspace.subjects() == []
-
-
-def test_the_inbox_takes_settled_folders_with_an_order_once_per_content(workspace: Workspace, photos: Path):
-    box = workspace.root / "data" / "inbox"
-    for name in ("rex", "waiting", "no_order"):
-        (box / name).mkdir(parents=True)
-        for photo in photos.iterdir():
-            (box / name / photo.name).write_bytes(photo.read_bytes())
-    for name in ("rex", "waiting"):
-        (box / name / "order.yaml").write_text("class: dog\n")
-    for path in (box / "rex", *(box / "rex").iterdir()):
-        os.utime(path, (time.time() - 100, time.time() - 100))
-    (first,) = inbox.settled(workspace, settle_s=60)
-    assert first[0] == "rex"
-    assert inbox.settled(workspace, settle_s=60) == [first]
-    assert inbox.accept(workspace, "rex").name == "rex"
-    (box / "rex" / "order.yaml").write_text("class: cat\n")
-    os.utime(box / "rex" / "order.yaml", (time.time() - 100, time.time() - 100))
-    assert inbox.settled(workspace, settle_s=60)[0][1] != first[1]
-    (box / "rex" / "order.yaml").write_text("clas: cat\n")
-    with pytest.raises(UserError, match="unknown key 'clas'"):
-        inbox.accept(workspace, "rex")
-    with pytest.raises(UserError, match="no folder of the inbox"):
-        inbox.accept(workspace, "../subjects/rex")

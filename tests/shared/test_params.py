@@ -53,11 +53,25 @@ def test_all_wrong_keys_are_named_at_once():
         ("a: 1\na: 2\n", "not valid YAML"),
         ("- 1\n", "expected `key: value` lines"),
         ("a: !!python/object/apply:os.system [ls]\n", "not valid YAML"),
+        ("a: " + "[" * 3000, "brackets within brackets"),  # cost the parser minutes
+        ("a: " + "{b: " * 3000, "brackets within brackets"),
+        ("- " * 3000, "not valid YAML"),
+        ("a: " + "9" * 5000, "not valid YAML"),
+        ("a: 2026-99-99\n", "not valid YAML"),
+        ("a: !!int x\n", "not valid YAML"),
     ],
 )
 def test_hostile_or_broken_yaml_is_refused(text, expected):
     with pytest.raises(UserError, match=expected):
         params.parse_yaml(text, "subject.yaml")
+
+
+def test_a_value_is_shown_shortened():
+    """Python writes out no number of more than 4300 digits, and nobody reads one."""
+    for value in (-params.parse_yaml("a: 0x" + "f" * 5000, "x")["a"], "x" * 5000):
+        with pytest.raises(UserError) as error:
+            params.validate(Outer, {"tuner": {"rank": value}}, "x")
+        assert len(str(error.value)) < 500
 
 
 def test_a_missing_and_a_huge_file_are_named(tmp_path: Path):
