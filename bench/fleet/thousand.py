@@ -21,16 +21,14 @@ from bench.fleet import record, standins
 NIGHT = """
 import json, os, resource, sys, time
 from pathlib import Path
-from flows import prefect_api
+from flows import nightly, personalize
 from flows.workspace import Workspace
 workspace = Workspace(Path(sys.argv[1]))
-with prefect_api.connection(workspace) as wait:
-    from flows import nightly, personalize
-    with personalize.settings(wait()):
-        started, before = time.monotonic(), os.times()
-        night = nightly.run(workspace, workspace.subjects())
-        nightly.finish(workspace, night)
-        seconds, after = time.monotonic() - started, os.times()
+with personalize.settings(os.environ["PREFECT_API_URL"]):
+    started, before = time.monotonic(), os.times()
+    night = nightly.run(workspace, workspace.subjects())
+    nightly.finish(workspace, night)
+    seconds, after = time.monotonic() - started, os.times()
 states = {state: len(night.of(state)) for state in ("failed", "new", "changed", "unchanged")}
 stages = sum(row.seconds or 0 for row in night.rows)
 print(json.dumps({"wall_s": seconds, "cpu_s": sum(after[:2]) - sum(before[:2]), "stages_s": stages, **states}))
@@ -58,10 +56,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000, help="subjects of the largest fleet")
     count = parser.parse_args().count
+    from flows import prefect_api
+    from flows.workspace import Workspace
+
     sizes = sorted({max(2, count // 100), max(2, count // 10), count})
     with standins.importable(), tempfile.TemporaryDirectory() as folder:
         os.environ.pop("PREFECT_API_URL", None)
-        looks = {size: _fleet(Path(folder) / str(size), size) for size in sizes}
+        with prefect_api.connection(Workspace(Path(folder) / "api")) as wait:
+            os.environ["PREFECT_API_URL"] = wait()
+            looks = {size: _fleet(Path(folder) / str(size), size) for size in sizes}
         quiet, changed = looks[count]["no-op"], looks[count]["one changed"]
         per_subject = {size: look["no-op"]["cpu_s"] / size for size, look in looks.items()}
     facts = {

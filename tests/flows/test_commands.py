@@ -41,6 +41,8 @@ def test_help_imports_nothing_heavy():
         "serve",
         "doctor",
         "nightly",
+        "prune",
+        "consent",
     ):
         assert f" {command} " in done.stdout
 
