@@ -30,6 +30,7 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
         yield f"methods.{name}", plugins.load("methods", name).Params
     yield "machine", settings.Machine
     yield "nightly", import_module("flows.nightly").Params
+    yield "serve", import_module("flows.serving.params").Params
 
 
 def options() -> Iterator[tuple[str, type[BaseModel]]]:

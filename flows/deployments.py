@@ -3,10 +3,11 @@
 import logging
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from prefect import flow, serve
+from prefect import Flow, flow
 from prefect.deployments import run_deployment
+from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 
 from flows import inbox, personalize
@@ -48,19 +49,19 @@ def watch(workspace: Workspace, options: every_night.Params, stop: threading.Eve
             log.exception("inbox: looking again in %s s", options.inbox_poll_s)
 
 
-def run(workspace: Workspace) -> None:
-    """Serve until interrupted; needs an API with scheduling services."""
+def offered(workspace: Workspace) -> list[tuple[Flow[..., Any], RunnerDeployment]]:
+    """Every flow that can be asked for, with its deployment; the more urgent come first."""
     options = params.validate(every_night.Params, workspace.section("nightly"), "params.yaml: nightly")
-    stop = threading.Event()
-    threading.Thread(target=watch, args=(workspace, options, stop), daemon=True).start()
     project = {"project": str(workspace.root)}
     at_night = Cron(options.cron, timezone=options.timezone)
-    offered: list[Any] = [
-        personalize.personalize.to_deployment("personalize", parameters=project),
-        nightly.to_deployment("nightly", parameters=project, schedule=at_night),
-        accept.to_deployment("inbox", parameters=project),
+    return [
+        (personalize.personalize, _deployment(personalize.personalize, "personalize", project)),
+        (accept, _deployment(accept, "inbox", project)),
+        (nightly, _deployment(nightly, "nightly", project, schedule=at_night)),
     ]
-    try:
-        serve(*offered, limit=1)  # one machine, one set of models
-    finally:
-        stop.set()
+
+
+def _deployment(
+    offer: Flow[..., Any], name: str, project: dict[str, Any], **when: Any
+) -> RunnerDeployment:
+    return cast(RunnerDeployment, offer.to_deployment(name, parameters=project, paused=False, **when))

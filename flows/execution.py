@@ -32,16 +32,19 @@ def bring_up_to_date(
     subject: SubjectFolder,
     perform: Perform = lambda stage, work: work(),
     tell: Callable[[Outcome | Verdict], None] = lambda event: None,
+    wait: bool = False,
 ) -> list[Outcome]:
     """Run what DVC calls stale, in order, the shared class prior first.
 
     Args:
         tell: hears the verdict before a stage runs, and the outcome after every stage.
+        wait: for another process that is at this subject.
     Raises:
-        UserError: also when another process is at this subject.
+        UserError: also when another process is at this subject and is not waited for.
     """
     workspace = subject.workspace
-    with held(subject.lock_file, busy=f"{subject.name}: a run of this subject is going on"):
+    busy = None if wait else f"{subject.name}: a run of this subject is going on"
+    with held(subject.lock_file, busy=busy):
         params.read_yaml(workspace.params_file)
         plan = staleness.plan(subject)
         foreseen = staleness.forecast(subject, plan)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from flows import personalize
+from flows import personalize, turns
 from flows.store import staleness
 from flows.store.staleness import Forecast
 from flows.workspace import Workspace
@@ -44,6 +44,7 @@ def run(
     """
     rows = []
     for forecast in staleness.forecasts(workspace, names):
+        turns.give_way()
         before, error, started = _scores(workspace, forecast.name), forecast.error, time.monotonic()
         if error is None and not forecast.fresh:
             try:

@@ -16,6 +16,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
+from prefect.runtime import deployment
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows import dead_runs, execution
@@ -49,7 +50,8 @@ def personalize(name: str, project: str | None = None) -> list[dict[str, Any]]:
     subject = workspace.subject(name)
     progress = _Progress(name, len(staleness.plan(subject)))
     began = get_run_context().start_time
-    outcomes = execution.bring_up_to_date(subject, _as_task(name), progress.tell)
+    posted = deployment.id is not None  # nobody sits before it and could try again
+    outcomes = execution.bring_up_to_date(subject, _as_task(name), progress.tell, wait=posted)
     dead_runs.bury(_tag(name), began)
     _show(subject, outcomes)
     return [asdict(outcome) for outcome in outcomes]

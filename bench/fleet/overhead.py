@@ -1,0 +1,141 @@
+"""What a stage costs beside its own work on a warm runner: `python -m bench.fleet.overhead`.
+
+The same stand-in stages, for one fresh subject after another: called as plain functions; with DVC alone; and as runs
+that a warm runner takes from a running Prefect server. Wall seconds, the three in turns, medians over the rounds.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+REPO = Path(__file__).resolve().parent.parent.parent
+BAR_S = 0.150
+PORT = 4471
+
+
+@contextmanager
+def server(home: Path, port: int, **environment: str) -> Iterator[str]:
+    """A Prefect server as `dreamline serve` has it; its URL."""
+    from flows import prefect_api
+
+    url = f"http://127.0.0.1:{port}/api"
+    settings = {"PREFECT_HOME": str(home), "PREFECT_API_URL": url}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.prefect_server", str(port)],
+        env=os.environ | settings | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        assert prefect_api.wait_until_healthy(url, lambda: process.poll() is None, 240), "no server"
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def main() -> None:
+    """Measure, print, record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=12, help="fresh subjects for each of the three ways")
+    parser.add_argument("--profile", type=Path, help="write a cProfile of the runner's part to this file")
+    arguments = parser.parse_args()
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(REPO / "tests" / "flows"), str(REPO)])
+    sys.path[:0] = [str(REPO / "tests" / "flows"), str(REPO)]
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder) / "prefect", PORT) as url:
+        os.environ |= {
+            "PREFECT_HOME": str(Path(folder) / "prefect"),
+            "PREFECT_API_URL": url,
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
+        }
+        measure(Path(folder), arguments.rounds, arguments.profile)
+
+
+def measure(folder: Path, rounds: int, profile: Path | None) -> None:
+    """The three ways in turns."""
+    from bench.fleet.record import record
+    from flows import execution, stages
+    from flows.store import staleness
+    from tests.flows.conftest import PLAN, STAGES, new_subject, new_workspace
+
+    workspace = new_workspace(folder / "project")
+    execution.bring_up_to_date(new_subject(workspace, "first"))  # the class prior, imports
+    run = runs(workspace)
+    run(new_subject(workspace, "second").name)
+    taken: dict[str, list[float]] = {"plain": [], "dvc": [], "runner": []}
+
+    def timed(way: str, work: Callable[[], object]) -> None:
+        started = time.monotonic()
+        work()
+        taken[way].append((time.monotonic() - started) / len(STAGES))
+
+    import cProfile
+
+    profiler = cProfile.Profile()
+    for number in range(rounds):
+        plain, dvc, warm = (new_subject(workspace, f"{way}{number:03d}") for way in taken)
+        plan = [stage for stage in staleness.plan(plain) if stage.name in STAGES]
+        timed("plain", lambda plan=plan: [stages.call(workspace, stage) for stage in plan])
+        timed("dvc", lambda dvc=dvc: execution.bring_up_to_date(dvc))
+        if profile:
+            profiler.enable()
+        timed("runner", lambda warm=warm: run(warm.name))
+        profiler.disable()
+        print(
+            *(f"{way} {1000 * found[-1]:.0f} ms" for way, found in taken.items()),
+            "a stage, load",
+            os.getloadavg()[0],
+            flush=True,
+        )
+    if profile:
+        profiler.dump_stats(profile)
+    medians = {way: median(found) for way, found in taken.items()}
+    overhead = medians["runner"] - medians["plain"]
+    record(
+        "orchestration overhead",
+        round(overhead, 3),
+        "<= 0.150 s a stage on a warm worker, beside plain function calls",
+        overhead <= BAR_S,
+        plain_s=round(medians["plain"], 4),
+        dvc_alone_s=round(medians["dvc"], 3),
+        runner_s=round(medians["runner"], 3),
+        least_s=round(min(taken["runner"]) - min(taken["plain"]), 3),
+        rounds=rounds,
+        stages=len(PLAN) - 1,
+        load=round(os.getloadavg()[0], 1),
+        command="python -m bench.fleet.overhead",
+    )
+
+
+def runs(workspace) -> Callable[[str], None]:  # noqa: ANN001
+    """Post and execute a run of a subject, as the runner of `dreamline serve` would."""
+    from prefect.client.orchestration import get_client
+
+    from flows import deployments, posting
+    from flows.serving.params import Params
+    from flows.serving.runner import Runner
+
+    os.chdir(workspace.root)
+    offered = {offer.apply(): flow for flow, offer in deployments.offered(workspace)}
+    runner, client = Runner(offered, Params(), "bench"), get_client(sync_client=True).__enter__()
+
+    def run(name: str) -> None:
+        from flows.store import versions
+
+        subject = workspace.subject(name)
+        versions.add_photos(subject)
+        posting.post(workspace, name)
+        assert runner.execute_next(client, list(offered))
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
