@@ -60,7 +60,9 @@ def bring_up_to_date(
             shared = stage.file.parent != subject.folder
             # another subject of the class may be making the prior: wait, then find it fresh
             with held(stage.file.parent / ".work" / "lock") if shared else nullcontext():
-                outcomes.append(_one(workspace, subject.name, stage, perform, tell))
+                # its own inputs have changed, and nobody else is at them: no need to ask DVC again
+                known = verdict if verdict.inputs and not shared else None
+                outcomes.append(_one(workspace, subject.name, stage, known, perform, tell))
             tell(outcomes[-1])
         ran = [outcome.stage for outcome in outcomes if outcome.action == "ran"]
         if ran:
@@ -72,10 +74,11 @@ def _one(
     workspace: Workspace,
     subject: str,
     stage: Stage,
+    known: Verdict | None,
     perform: Perform,
     tell: Callable[[Outcome | Verdict], None],
 ) -> Outcome:
-    verdict = staleness.verdict(workspace, stage)
+    verdict = known or staleness.verdict(workspace, stage)
     if verdict.fresh:
         return Outcome(stage.name, "fresh")
     started = time.monotonic()

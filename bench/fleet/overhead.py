@@ -1,7 +1,8 @@
 """What a stage costs beside its own work on a warm runner: `python -m bench.fleet.overhead`.
 
 The same stand-in stages, for one fresh subject after another: called as plain functions; with DVC alone; and as runs
-that a warm runner takes from a running Prefect server. Wall seconds, the three in turns, medians over the rounds.
+that a warm runner takes from a running Prefect server. The three in turns, medians over the rounds, in wall seconds and
+in CPU seconds of this process and of the server: on a busy machine wall seconds count what others do.
 """
 
 import argparse
@@ -21,8 +22,8 @@ PORT = 4471
 
 
 @contextmanager
-def server(home: Path, port: int, **environment: str) -> Iterator[str]:
-    """A Prefect server as `dreamline serve` has it; its URL."""
+def server(home: Path, port: int, **environment: str) -> Iterator[tuple[str, int]]:
+    """A Prefect server as `dreamline serve` has it; its URL and process."""
     from flows import prefect_api
 
     url = f"http://127.0.0.1:{port}/api"
@@ -35,7 +36,7 @@ def server(home: Path, port: int, **environment: str) -> Iterator[str]:
     )
     try:
         assert prefect_api.wait_until_healthy(url, lambda: process.poll() is None, 240), "no server"
-        yield url
+        yield url, process.pid
     finally:
         process.kill()
         process.wait()
@@ -49,16 +50,16 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join([str(REPO / "tests" / "flows"), str(REPO)])
     sys.path[:0] = [str(REPO / "tests" / "flows"), str(REPO)]
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder) / "prefect", PORT) as url:
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder) / "prefect", PORT) as (url, process):
         os.environ |= {
             "PREFECT_HOME": str(Path(folder) / "prefect"),
             "PREFECT_API_URL": url,
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
         }
-        measure(Path(folder), arguments.rounds, arguments.profile)
+        measure(Path(folder), arguments.rounds, process, arguments.profile)
 
 
-def measure(folder: Path, rounds: int, profile: Path | None) -> None:
+def measure(folder: Path, rounds: int, server_process: int, profile: Path | None) -> None:
     """The three ways in turns."""
     from bench.fleet.record import record
     from flows import execution, stages
@@ -70,15 +71,17 @@ def measure(folder: Path, rounds: int, profile: Path | None) -> None:
     run = runs(workspace)
     run(new_subject(workspace, "second").name)
     taken: dict[str, list[float]] = {"plain": [], "dvc": [], "runner": []}
+    cpu: dict[str, list[float]] = {way: [] for way in taken}
 
     def timed(way: str, work: Callable[[], object]) -> None:
-        started = time.monotonic()
+        started, before = time.monotonic(), time.process_time() + cpu_of(server_process)
         work()
         taken[way].append((time.monotonic() - started) / len(STAGES))
+        cpu[way].append((time.process_time() + cpu_of(server_process) - before) / len(STAGES))
 
     import cProfile
 
-    profiler = cProfile.Profile()
+    profiler = cProfile.Profile(time.thread_time)
     for number in range(rounds):
         plain, dvc, warm = (new_subject(workspace, f"{way}{number:03d}") for way in taken)
         plan = [stage for stage in staleness.plan(plain) if stage.name in STAGES]
@@ -89,14 +92,15 @@ def measure(folder: Path, rounds: int, profile: Path | None) -> None:
         timed("runner", lambda warm=warm: run(warm.name))
         profiler.disable()
         print(
-            *(f"{way} {1000 * found[-1]:.0f} ms" for way, found in taken.items()),
-            "a stage, load",
+            *(f"{way} {1000 * taken[way][-1]:.0f} ms ({1000 * cpu[way][-1]:.0f} CPU)," for way in taken),
+            "a stage; load",
             os.getloadavg()[0],
             flush=True,
         )
     if profile:
         profiler.dump_stats(profile)
     medians = {way: median(found) for way, found in taken.items()}
+    cpu_s = {way: median(found) for way, found in cpu.items()}
     overhead = medians["runner"] - medians["plain"]
     record(
         "orchestration overhead",
@@ -107,11 +111,19 @@ def measure(folder: Path, rounds: int, profile: Path | None) -> None:
         dvc_alone_s=round(medians["dvc"], 3),
         runner_s=round(medians["runner"], 3),
         least_s=round(min(taken["runner"]) - min(taken["plain"]), 3),
+        cpu_s=round(cpu_s["runner"] - cpu_s["plain"], 3),
+        dvc_alone_cpu_s=round(cpu_s["dvc"] - cpu_s["plain"], 3),
         rounds=rounds,
         stages=len(PLAN) - 1,
         load=round(os.getloadavg()[0], 1),
         command="python -m bench.fleet.overhead",
     )
+
+
+def cpu_of(process: int) -> float:
+    """CPU seconds of a process."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def runs(workspace) -> Callable[[str], None]:  # noqa: ANN001

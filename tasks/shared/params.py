@@ -1,5 +1,7 @@
 """Validated parameters: frozen, unknown keys refused with the nearest known one."""
 
+import copy
+import functools
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -79,13 +81,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """Parse a YAML mapping; see `read_yaml` for what is refused."""
-    loader = YAML(typ="safe", pure=True)
     try:
-        if any(getattr(event, "anchor", None) for event in loader.parse(text)):
-            raise UserError(
-                f"{where}: anchors and aliases are not accepted in settings; write the values out"
-            )
-        values = YAML(typ="safe", pure=True).load(text)
+        values = copy.deepcopy(_parsed(text))
+    except _Anchored as error:
+        raise UserError(
+            f"{where}: anchors and aliases are not accepted in settings; write the values out"
+        ) from error
     except (YAMLError, RecursionError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = f" in line {line + 1}" if line is not None else ""
@@ -95,6 +96,18 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected `key: value` lines, found a {type(values).__name__}")
     return values
+
+
+class _Anchored(Exception):
+    """The text has an anchor or an alias."""
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """Parse once what every stage asks for again; keyed by the text itself, so never out of date."""
+    if any(getattr(event, "anchor", None) for event in YAML(typ="safe", pure=True).parse(text)):
+        raise _Anchored
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
