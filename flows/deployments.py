@@ -61,7 +61,5 @@ def offered(workspace: Workspace) -> list[tuple[Flow[..., Any], RunnerDeployment
     ]
 
 
-def _deployment(
-    offer: Flow[..., Any], name: str, project: dict[str, Any], **when: Any
-) -> RunnerDeployment:
+def _deployment(offer: Flow[..., Any], name: str, project: dict[str, Any], **when: Any) -> RunnerDeployment:
     return cast(RunnerDeployment, offer.to_deployment(name, parameters=project, paused=False, **when))

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from flows.workspace import Workspace
+
 REPO = Path(__file__).resolve().parent.parent.parent
 BAR_S = 0.150
 PORT = 4471
@@ -50,7 +52,10 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join([str(REPO / "tests" / "flows"), str(REPO)])
     sys.path[:0] = [str(REPO / "tests" / "flows"), str(REPO)]
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder) / "prefect", PORT) as (url, process):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        server(Path(folder) / "prefect", PORT) as (url, process),
+    ):
         os.environ |= {
             "PREFECT_HOME": str(Path(folder) / "prefect"),
             "PREFECT_API_URL": url,
@@ -68,8 +73,9 @@ def measure(folder: Path, rounds: int, server_process: int, profile: Path | None
 
     workspace = new_workspace(folder / "project")
     execution.bring_up_to_date(new_subject(workspace, "first"))  # the class prior, imports
-    run = runs(workspace)
-    run(new_subject(workspace, "second").name)
+    execute = runs(workspace)
+    post(workspace, "second")
+    execute()
     taken: dict[str, list[float]] = {"plain": [], "dvc": [], "runner": []}
     cpu: dict[str, list[float]] = {way: [] for way in taken}
 
@@ -83,13 +89,14 @@ def measure(folder: Path, rounds: int, server_process: int, profile: Path | None
 
     profiler = cProfile.Profile(time.thread_time)
     for number in range(rounds):
-        plain, dvc, warm = (new_subject(workspace, f"{way}{number:03d}") for way in taken)
+        plain, dvc = (new_subject(workspace, f"{way}{number:03d}") for way in ("plain", "dvc"))
+        post(workspace, f"runner{number:03d}")
         plan = [stage for stage in staleness.plan(plain) if stage.name in STAGES]
         timed("plain", lambda plan=plan: [stages.call(workspace, stage) for stage in plan])
         timed("dvc", lambda dvc=dvc: execution.bring_up_to_date(dvc))
         if profile:
             profiler.enable()
-        timed("runner", lambda warm=warm: run(warm.name))
+        timed("runner", execute)
         profiler.disable()
         print(
             *(f"{way} {1000 * taken[way][-1]:.0f} ms ({1000 * cpu[way][-1]:.0f} CPU)," for way in taken),
@@ -120,33 +127,41 @@ def measure(folder: Path, rounds: int, server_process: int, profile: Path | None
     )
 
 
+def post(workspace: Workspace, name: str) -> None:
+    """A new subject, and a run of it that is due."""
+    from flows import posting
+    from flows.store import versions
+    from tests.flows.conftest import new_subject
+
+    subject = new_subject(workspace, name)
+    subject.prepare()
+    versions.add_photos(subject)
+    posting.post(workspace, name)
+
+
 def cpu_of(process: int) -> float:
     """CPU seconds of a process."""
     fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def runs(workspace) -> Callable[[str], None]:  # noqa: ANN001
-    """Post and execute a run of a subject, as the runner of `dreamline serve` would."""
+def runs(workspace: Workspace) -> Callable[[], None]:
+    """Execute a posted run, as the runner of `dreamline serve` does."""
     from prefect.client.orchestration import get_client
 
-    from flows import deployments, posting
+    from flows import deployments
     from flows.serving.params import Params
-    from flows.serving.runner import Runner
+    from flows.serving.runner import Runner, without_heartbeats
 
     os.chdir(workspace.root)
     offered = {offer.apply(): flow for flow, offer in deployments.offered(workspace)}
     runner, client = Runner(offered, Params(), "bench"), get_client(sync_client=True).__enter__()
+    without_heartbeats().__enter__()
 
-    def run(name: str) -> None:
-        from flows.store import versions
-
-        subject = workspace.subject(name)
-        versions.add_photos(subject)
-        posting.post(workspace, name)
+    def execute() -> None:
         assert runner.execute_next(client, list(offered))
 
-    return run
+    return execute
 
 
 if __name__ == "__main__":

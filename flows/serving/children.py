@@ -53,4 +53,3 @@ def damaged(workspace: Workspace) -> str | None:
         f"{path}: damaged; end this, move it away with its -wal and -shm, and start again: only the list of "
         "past runs is lost, subjects and versions lie in data/ and in DVC"
     )
-

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,7 @@ class Runner:
         alone: nobody else executes these deployments, so all that was begun before is dead.
     """
 
-    def __init__(
-        self, offered: dict[UUID, Flow[..., Any]], options: Params, owner: str, alone: bool = True
-    ):
+    def __init__(self, offered: dict[UUID, Flow[..., Any]], options: Params, owner: str, alone: bool = True):
         self.offered, self.options, self.owner, self.alone = offered, options, owner, alone
         self.executing: list[FlowRun] = []  # the last one works, those before it have given way
         self._trouble: Exception | None = None
@@ -59,7 +58,7 @@ class Runner:
         died = True
         while not stop.is_set():
             try:
-                with get_client(sync_client=True) as client:
+                with without_heartbeats(), get_client(sync_client=True) as client:
                     owner = None if self.alone else self.owner
                     recovery.sweep(client, self.offered, self.options.max_attempts, owner, died)
                     died = False
@@ -81,9 +80,7 @@ class Runner:
         self.executing.append(flow_run)
         try:
             with turns.offered(lambda: self._give_way(list(self.offered)[:place])):
-                # heartbeats cost a second a run; who dies is found by the next sweep
-                with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-                    run_flow(self.offered[flow_run.deployment_id], flow_run=flow_run, return_type="state")
+                run_flow(self.offered[flow_run.deployment_id], flow_run=flow_run, return_type="state")
         except Abort as aborted:
             log.warning("%s: %s", flow_run.name, aborted)
         finally:
@@ -96,17 +93,20 @@ class Runner:
         """Make a due run ours. The server lets only one runner move it from Scheduled to Pending."""
         for deployment in among:
             due = client.get_scheduled_flow_runs_for_deployments([deployment], datetime.now(UTC))
-            for found in sorted(due, key=lambda run: run.next_scheduled_start_time or run.expected_start_time):
+            for found in sorted(
+                due, key=lambda run: run.next_scheduled_start_time or run.expected_start_time
+            ):
                 flow_run = client.read_flow_run(found.id)
                 if not (flow_run.state and flow_run.state.is_scheduled()):
                     continue  # somebody was faster
                 try:
-                    if not propose_state_sync(client, Pending(), flow_run_id=flow_run.id).is_pending():
-                        continue
+                    flow_run.state = propose_state_sync(client, Pending(), flow_run_id=flow_run.id)
                 except Abort:
                     continue
-                client.update_flow_run(flow_run.id, infrastructure_pid=self.owner)
-                return client.read_flow_run(flow_run.id)
+                if flow_run.state.is_pending():
+                    if not self.alone:
+                        client.update_flow_run(flow_run.id, infrastructure_pid=self.owner)
+                    return flow_run
         return None
 
     def _give_way(self, more_urgent: Sequence[UUID]) -> None:
@@ -114,7 +114,7 @@ class Runner:
 
         def work() -> None:
             try:
-                with get_client(sync_client=True) as client:
+                with without_heartbeats(), get_client(sync_client=True) as client:
                     while self.execute_next(client, more_urgent):
                         pass
             except Exception as error:
@@ -141,6 +141,11 @@ class Runner:
                 recovery.close(client, flow_run, Cancelled(message="cancelled by its user"))
                 return True
         return False
+
+
+def without_heartbeats() -> AbstractContextManager[Any]:
+    """They cost a second a run, and whoever dies is found by the next sweep."""
+    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from flows import deployments, personalize, posting, turns
 from flows.lock import held
 from flows.serving import children, recovery
 from flows.serving.params import Params
-from flows.serving.runner import Runner
+from flows.serving.runner import Runner, without_heartbeats
 from flows.serving.supervisor import Child
 from flows.store import staleness, versions
 from flows.workspace import SubjectFolder, Workspace
@@ -93,7 +93,11 @@ def test_nothing_survives_a_killed_supervisor(supervisor):
 
 
 def test_what_a_killed_child_has_started_ends_with_it(tmp_path: Path):
-    script = f"import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid, file=open({str(tmp_path / 'pid')!r}, 'w'), flush=True); time.sleep(600)"
+    script = f"""
+import pathlib, subprocess, time
+pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+time.sleep(600)
+"""
     child = Child("child", [sys.executable, "-c", script])
     child.start()
     wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
@@ -118,7 +122,7 @@ def test_a_child_that_never_lives_long_is_started_ever_more_rarely(caplog):
 
 @pytest.fixture
 def client(api: str) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
+    with without_heartbeats(), get_client(sync_client=True) as client:
         yield client
 
 
@@ -152,7 +156,9 @@ def mine(client: SyncPrefectClient, workspace: Workspace) -> list:
     """All runs of this project, the oldest first."""
     found = client.read_flow_runs(limit=200)
     own = [run for run in found if run.parameters.get("project") == str(workspace.root)]
-    return sorted((run for run in own if run.deployment_id and not run.auto_scheduled), key=lambda run: run.created)
+    return sorted(
+        (run for run in own if run.deployment_id and not run.auto_scheduled), key=lambda run: run.created
+    )
 
 
 def drain(runner: Runner, client: SyncPrefectClient) -> int:
