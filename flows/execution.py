@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flows import history, stages, timings
 from flows.lock import held
-from flows.store import staleness, versions
+from flows.store import pipeline, recording, staleness, versions
 from flows.store.pipeline import Stage
 from flows.store.staleness import Verdict
 from flows.workspace import SubjectFolder, Workspace
@@ -46,7 +46,11 @@ def bring_up_to_date(
     busy = None if wait else f"{subject.name}: a run of this subject is going on"
     with held(subject.lock_file, busy=busy):
         params.read_yaml(workspace.params_file)
+        recording.heal_table(workspace)
+        recording.heal(subject.folder)
+        _heal_prior(subject)
         plan = staleness.plan(subject)
+        versions.complete(workspace, [stage for stage in plan if stage.file.parent == subject.folder])
         foreseen = staleness.forecast(subject, plan)
         if foreseen.photos:
             _bring_photos(subject)
@@ -65,7 +69,7 @@ def bring_up_to_date(
                 outcomes.append(_one(workspace, subject.name, stage, known, perform, tell))
             tell(outcomes[-1])
         ran = [outcome.stage for outcome in outcomes if outcome.action == "ran"]
-        if ran:
+        if ran or history.behind(subject):  # a process may have been killed between the two
             history.record(subject, ran)
         return outcomes
 
@@ -87,6 +91,7 @@ def _one(
     tell(verdict)
 
     def work() -> None:
+        recording.begin(stage)
         stages.call(workspace, stage)
         versions.commit(workspace, stage)
 
@@ -94,6 +99,15 @@ def _one(
     seconds = time.monotonic() - started
     timings.record(workspace, subject, stage.name, seconds)
     return Outcome(stage.name, "ran", verdict.why, seconds)
+
+
+def _heal_prior(subject: SubjectFolder) -> None:
+    """What a process left that was killed while it recorded the class prior."""
+    note = subject.prior / ".work" / "recording.json"
+    if note.exists():
+        with held(subject.prior / ".work" / "lock"):  # if somebody is recording now, wait
+            recording.heal(subject.prior)
+            versions.complete(subject.workspace, pipeline.read(subject.workspace, subject.prior / "dvc.yaml"))
 
 
 def _bring_photos(subject: SubjectFolder) -> None:
