@@ -149,14 +149,14 @@ def runs(workspace: Workspace) -> Callable[[], None]:
     """Execute a posted run, as the runner of `dreamline serve` does."""
     from prefect.client.orchestration import get_client
 
-    from flows import deployments
+    from flows import deployments, personalize
     from flows.serving.params import Params
-    from flows.serving.runner import Runner, without_heartbeats
+    from flows.serving.runner import Runner
 
     os.chdir(workspace.root)
     offered = {offer.apply(): flow for flow, offer in deployments.offered(workspace)}
     runner, client = Runner(offered, Params(), "bench"), get_client(sync_client=True).__enter__()
-    without_heartbeats().__enter__()
+    personalize.settings(os.environ["PREFECT_API_URL"]).__enter__()
 
     def execute() -> None:
         assert runner.execute_next(client, list(offered))

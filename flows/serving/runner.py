@@ -11,7 +11,6 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,11 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Crashed, Pending
 from prefect.utilities.engine import propose_state_sync
 
-from flows import deployments, prefect_api, turns
+from flows import deployments, personalize, prefect_api, turns
 from flows.lock import held
 from flows.serving import lifeline, recovery
 from flows.serving.params import Params
@@ -58,7 +57,7 @@ class Runner:
         died = True
         while not stop.is_set():
             try:
-                with without_heartbeats(), get_client(sync_client=True) as client:
+                with personalize.settings(PREFECT_API_URL.value()), get_client(sync_client=True) as client:
                     owner = None if self.alone else self.owner
                     recovery.sweep(client, self.offered, self.options.max_attempts, owner, died)
                     died = False
@@ -112,9 +111,11 @@ class Runner:
     def _give_way(self, more_urgent: Sequence[UUID]) -> None:
         """Execute what is more urgent than the present run, in a thread of its own: it is no part of that run."""
 
+        url = PREFECT_API_URL.value()
+
         def work() -> None:
             try:
-                with without_heartbeats(), get_client(sync_client=True) as client:
+                with personalize.settings(url), get_client(sync_client=True) as client:
                     while self.execute_next(client, more_urgent):
                         pass
             except Exception as error:
@@ -141,11 +142,6 @@ class Runner:
                 recovery.close(client, flow_run, Cancelled(message="cancelled by its user"))
                 return True
         return False
-
-
-def without_heartbeats() -> AbstractContextManager[Any]:
-    """They cost a second a run, and whoever dies is found by the next sweep."""
-    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
 def main() -> None:

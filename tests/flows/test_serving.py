@@ -22,7 +22,7 @@ from flows import deployments, personalize, posting, turns
 from flows.lock import held
 from flows.serving import children, recovery
 from flows.serving.params import Params
-from flows.serving.runner import Runner, without_heartbeats
+from flows.serving.runner import Runner
 from flows.serving.supervisor import Child
 from flows.store import staleness, versions
 from flows.workspace import SubjectFolder, Workspace
@@ -122,12 +122,12 @@ def test_a_child_that_never_lives_long_is_started_ever_more_rarely(caplog):
 
 @pytest.fixture
 def client(api: str) -> Iterator[SyncPrefectClient]:
-    with without_heartbeats(), get_client(sync_client=True) as client:
+    with personalize.settings(api), get_client(sync_client=True) as client:
         yield client
 
 
 @pytest.fixture
-def offered(workspace: Workspace, api: str, monkeypatch) -> dict[UUID, object]:
+def offered(workspace: Workspace, client: SyncPrefectClient, monkeypatch) -> dict[UUID, object]:
     """The project's deployments, most urgent first."""
     monkeypatch.chdir(workspace.root)
     return {offer.apply(): what for what, offer in deployments.offered(workspace)}
@@ -186,16 +186,16 @@ def test_content_posted_many_times_runs_once_and_changed_content_again(
 
 
 def test_runners_that_look_at_the_same_time_never_take_the_same_run(
-    workspace: Workspace, offered, client: SyncPrefectClient
+    workspace: Workspace, offered, client: SyncPrefectClient, api: str
 ):
     accepted(workspace, "rex")
     expected = {posting.post(workspace, "rex", attempt) for attempt in range(4)}
     together, taken = threading.Barrier(3), []
 
     def take(number: int) -> None:
-        runner = Runner(offered, Params(), f"runner {number}")
+        runner = Runner(offered, Params(), f"runner {number}", alone=False)
         together.wait()
-        with get_client(sync_client=True) as own:
+        with personalize.settings(api), get_client(sync_client=True) as own:
             while (found := runner._claim(own, list(offered)[:1])) is not None:
                 taken.append(found.id)
 
