@@ -33,6 +33,7 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
     yield "retention", import_module("flows.retention").Params
     yield "inbox", import_module("flows.intake.options").Params
     yield "webhook", import_module("flows.intake.webhook").Params
+    yield "serve", import_module("flows.serving.params").Params
 
 
 def options() -> Iterator[tuple[str, type[BaseModel]]]:

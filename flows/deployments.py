@@ -1,15 +1,14 @@
-"""What `dreamline serve` offers: a subject on request, everybody at night, and whoever comes by the inbox."""
+"""What `dreamline serve` offers: a subject on request, and everybody at night."""
 
-import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from prefect import flow, serve
+from prefect import Flow, flow
+from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 
-from flows import intake, personalize
 from flows import nightly as every_night
-from flows.intake import webhook
+from flows import personalize
 from flows.workspace import Workspace, find
 from tasks.shared import params
 
@@ -21,19 +20,16 @@ def nightly(project: str | None = None) -> str:
     return str(every_night.finish(workspace, every_night.run(workspace, workspace.subjects())))
 
 
-def run(workspace: Workspace) -> None:
-    """Serve until interrupted; needs an API with scheduling services."""
+def offered(workspace: Workspace) -> list[tuple[Flow[..., Any], RunnerDeployment]]:
+    """Every flow that can be asked for, with its deployment; the more urgent come first."""
     options = params.validate(every_night.Params, workspace.section("nightly"), "params.yaml: nightly")
-    stop = threading.Event()
-    for work in (intake.watch, webhook.run):
-        threading.Thread(target=work, args=(workspace, stop), daemon=True).start()
     project = {"project": str(workspace.root)}
     at_night = Cron(options.cron, timezone=options.timezone)
-    offered: list[Any] = [
-        personalize.personalize.to_deployment("personalize", parameters=project),
-        nightly.to_deployment("nightly", parameters=project, schedule=at_night),
+    return [
+        (personalize.personalize, _deployment(personalize.personalize, "personalize", project)),
+        (nightly, _deployment(nightly, "nightly", project, schedule=at_night)),
     ]
-    try:
-        serve(*offered, limit=1)  # one machine, one set of models
-    finally:
-        stop.set()
+
+
+def _deployment(offer: Flow[..., Any], name: str, project: dict[str, Any], **when: Any) -> RunnerDeployment:
+    return cast(RunnerDeployment, offer.to_deployment(name, parameters=project, paused=False, **when))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flows import consents, history, stages, timings
 from flows.lock import held
-from flows.store import staleness, versions
+from flows.store import pipeline, recording, staleness, versions
 from flows.store.pipeline import Stage
 from flows.store.staleness import Verdict
 from flows.workspace import SubjectFolder, Workspace
@@ -32,21 +32,28 @@ def bring_up_to_date(
     perform: Perform = lambda stage, work: work(),
     tell: Callable[[Outcome | Verdict], None] = lambda event: None,
     before: str | None = None,
+    wait: bool = False,
 ) -> list[Outcome]:
     """Run what DVC calls stale, in order, the shared class prior first.
 
     Args:
         before: stop before this stage; what is done so far is not yet a version of the subject.
         tell: hears the verdict before a stage runs, and the outcome after every stage.
+        wait: for another process that is at this subject.
     Raises:
-        UserError: also when another process is at this subject.
+        UserError: also when another process is at this subject and is not waited for.
     """
     workspace = subject.workspace
-    with held(subject.lock_file, busy=f"{subject.name}: a run of this subject is going on"):
+    busy = None if wait else f"{subject.name}: a run of this subject is going on"
+    with held(subject.lock_file, busy=busy):
         params.read_yaml(workspace.params_file)
         if refused := consents.refusal(subject):
             raise UserError(refused)
+        recording.heal_table(workspace)
+        recording.heal(subject.folder)
+        _heal_prior(subject)
         plan = staleness.plan(subject)
+        versions.complete(workspace, [stage for stage in plan if stage.file.parent == subject.folder])
         foreseen = staleness.forecast(subject, plan)
         if foreseen.photos:
             _bring_photos(subject)
@@ -60,12 +67,16 @@ def bring_up_to_date(
                 outcomes.append(Outcome(stage.name, "fresh"))
                 continue
             if stage.file.parent == subject.folder:
-                outcomes.append(_one(workspace, subject.name, stage, perform, tell))
+                # its own inputs have changed, and nobody else is at them: no need to ask DVC again
+                known = verdict if verdict.inputs else None
+                outcomes.append(_one(workspace, subject.name, stage, known, perform, tell))
             else:
                 outcomes.append(shared(workspace, stage, perform, tell))
             tell(outcomes[-1])
         ran = [outcome for outcome in outcomes if outcome.action == "ran"]
-        if ran and before is None:
+        if before is None and (
+            ran or history.behind(subject)
+        ):  # a process may have been killed between the two
             history.record(subject, [one.stage for one in ran], sum(one.seconds for one in ran))
         return outcomes
 
@@ -78,17 +89,18 @@ def shared(
 ) -> Outcome:
     """Bring a class prior up to date; another subject of the class may be making it: wait, then find it fresh."""
     with held(stage.file.parent / ".work" / "lock"):
-        return _one(workspace, stage.file.parent.name, stage, perform, tell)
+        return _one(workspace, stage.file.parent.name, stage, None, perform, tell)
 
 
 def _one(
     workspace: Workspace,
     subject: str,
     stage: Stage,
+    known: Verdict | None,
     perform: Perform,
     tell: Callable[[Outcome | Verdict], None],
 ) -> Outcome:
-    verdict = staleness.verdict(workspace, stage)
+    verdict = known or staleness.verdict(workspace, stage)
     if verdict.fresh:
         return Outcome(stage.name, "fresh")
     started = time.monotonic()
@@ -97,6 +109,7 @@ def _one(
     tell(verdict)
 
     def work() -> None:
+        recording.begin(stage)
         stages.call(workspace, stage)
         versions.commit(workspace, stage)
 
@@ -104,6 +117,15 @@ def _one(
     seconds = time.monotonic() - started
     timings.record(workspace, subject, stage.name, seconds)
     return Outcome(stage.name, "ran", verdict.why, seconds)
+
+
+def _heal_prior(subject: SubjectFolder) -> None:
+    """What a process left that was killed while it recorded the class prior."""
+    note = subject.prior / ".work" / "recording.json"
+    if note.exists():
+        with held(subject.prior / ".work" / "lock"):  # if somebody is recording now, wait
+            recording.heal(subject.prior)
+            versions.complete(subject.workspace, pipeline.read(subject.workspace, subject.prior / "dvc.yaml"))
 
 
 def _bring_photos(subject: SubjectFolder) -> None:

@@ -47,6 +47,12 @@ def record(subject: SubjectFolder, ran: Sequence[str], seconds: float = 0.0) -> 
     append_line(subject.folder / FILE, asdict(version))
 
 
+def behind(subject: SubjectFolder) -> bool:
+    """Whether what DVC has recorded last is in no version."""
+    now = _files(subject).get("dvc.lock")
+    return now is not None and all(version.files.get("dvc.lock") != now for version in read(subject))
+
+
 def read(subject: SubjectFolder) -> list[Version]:
     """All versions, the oldest first; a line that a crash cut short is left out, a key of a later Dreamline ignored."""
     path, known = subject.folder / FILE, {field.name for field in fields(Version)}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from flows import night_report, notices, personalize, priors, retention, together, transient
+from flows import night_report, notices, personalize, priors, retention, together, transient, turns
 from flows.night_report import Night
 from flows.store import staleness
 from flows.store.staleness import Forecast
@@ -102,6 +102,7 @@ def one_by_one(workspace: Workspace, stale: Sequence[Forecast], tell: personaliz
     together.train(workspace, stale, tell)
     failed = {}
     for forecast in stale:
+        turns.give_way()
         try:
             personalize.run(workspace, forecast.name, tell)
         except Exception as error:  # whatever it is, the others must get their turn

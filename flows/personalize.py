@@ -1,8 +1,9 @@
 """One subject through its stages: a Prefect flow around what DVC calls stale."""
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
-from prefect.context import get_run_context
+from prefect.context import TagsContext, get_run_context
+from prefect.runtime import deployment
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows import dead_runs, execution
 from flows.execution import Outcome
-from flows.store import staleness
 from flows.store.pipeline import Stage
 from flows.store.staleness import Verdict
 from flows.workspace import SubjectFolder, Workspace, find
+from tasks.shared import params
 from tasks.shared.errors import Transient
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ RETRY_DELAYS_S = [5.0, 30.0]
 
 SHOWN = ("progress", "report", "stages")
 """What a run leaves in the UI."""
+SHOWN_EVERY_S = 2.0
+"""Between two updates of the progress shown: stages that take less would wait for the server most of the time."""
 
 Tell = Callable[[str, Outcome | Verdict], None]
 _listeners: list[Tell] = []
@@ -50,9 +54,11 @@ def personalize(name: str, project: str | None = None) -> list[dict[str, Any]]:
     """
     workspace = Workspace(Path(project)) if project else find()
     subject = workspace.subject(name)
-    progress = _Progress(name, len(staleness.plan(subject)))
+    progress = _Progress(subject)
     began = get_run_context().start_time
-    outcomes = execution.bring_up_to_date(subject, as_task(name), progress.tell)
+    posted = deployment.id is not None  # nobody sits before it and could try again
+    with TagsContext(current_tags=set()):
+        outcomes = execution.bring_up_to_date(subject, as_task(), progress.tell, wait=posted)
     dead_runs.bury(tag(name), began)
     _show(subject, outcomes)
     return [asdict(outcome) for outcome in outcomes]
@@ -77,14 +83,14 @@ def settings(url: str) -> AbstractContextManager[Any]:
     return temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
-def as_task(subject: str) -> execution.Perform:
+def as_task() -> execution.Perform:
     """Stages as Prefect tasks, tried again where a failure may pass by itself."""
 
     def perform(stage: Stage, work: Callable[[], None]) -> None:
+        # no tags: for each Prefect would ask its server for a slot first, which costs more than DVC does
         once: Any = task(
             name=stage.name,
             task_run_name=stage.name,
-            tags=[stage.name, tag(subject)],
             retries=len(RETRY_DELAYS_S),
             retry_delay_seconds=RETRY_DELAYS_S,
             retry_condition_fn=_is_transient,
@@ -101,46 +107,61 @@ def _is_transient(task: Any, task_run: Any, state: Any) -> bool:
 
 
 class _Progress:
-    """A progress artifact of the run: the share of the stages that are done."""
+    """Tells who listens, and shows in the UI which stage is at work: a progress artifact of the run."""
 
-    def __init__(self, subject: str, stages: int):
-        self.subject, self.stages, self.done = subject, stages, 0
+    def __init__(self, subject: SubjectFolder):
+        self.subject = subject
         self.artifact: Any = None
+        self.shown = -SHOWN_EVERY_S  # time.monotonic()
 
     def tell(self, event: Outcome | Verdict) -> None:
         for listener in _listeners:
-            listener(self.subject, event)
+            listener(self.subject.name, event)
         if isinstance(event, Verdict):
-            log.info("%s: %s: %s", self.subject, event.stage.name, event.why)
-            self._show(f"{event.stage.name} ({event.why})")
-        else:
-            self.done += 1
-            if event.action != "fresh":
-                log.info("%s: %s: %s in %.1f s", self.subject, event.stage, event.action, event.seconds)
+            log.info("%s: %s: %s", self.subject.name, event.stage.name, event.why)
+            self._show(event.stage.name, event.why)
+        elif event.action != "fresh":
+            log.info("%s: %s: %s in %.1f s", self.subject.name, event.stage, event.action, event.seconds)
 
-    def _show(self, what: str) -> None:
-        share = 100 * self.done / self.stages
-        if self.artifact is None:
-            self.artifact = create_progress_artifact(
-                share, key=key(self.subject, "progress"), description=what
-            )
-        else:
-            update_progress_artifact(self.artifact, share, description=what)
+    def _show(self, stage: str, why: str) -> None:
+        if time.monotonic() - self.shown < SHOWN_EVERY_S:
+            return
+        self.shown = time.monotonic()
+        files = (self.subject.prior / "dvc.yaml", self.subject.dvc_file)
+        names = [name for file in files for name in params.read_yaml(file)["stages"]]
+        share, what = 100 * names.index(stage) / len(names), f"{stage} ({why})"
+        with _server_may_be_away():
+            if self.artifact is None:
+                self.artifact = create_progress_artifact(
+                    share, key=key(self.subject.name, "progress"), description=what
+                )
+            else:
+                update_progress_artifact(self.artifact, share, description=what)
+
+
+@contextmanager
+def _server_may_be_away() -> Iterator[None]:
+    """What is only shown must not cost a run."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("not shown in the UI: %s", error)
 
 
 def _show(subject: SubjectFolder, outcomes: list[Outcome]) -> None:
     """Leave the report's address and a table of the stages in the UI."""
     if all(outcome.action == "fresh" for outcome in outcomes):
         return
-    create_link_artifact(
-        subject.report.as_uri(),
-        link_text=f"report of {subject.name}",
-        key=key(subject.name, "report"),
-        description=f"data/subjects/{subject.name}/report/index.html, on the machine that ran it",
-    )
     rows = [f"| {o.stage} | {o.action} | {o.why} | {o.seconds:.1f} |" for o in outcomes]
     table = "\n".join(["| stage | | why | seconds |", "|---|---|---|---|", *rows])
-    create_markdown_artifact(f"# {subject.name}\n\n{table}\n", key=key(subject.name, "stages"))
+    with _server_may_be_away():
+        create_link_artifact(
+            subject.report.as_uri(),
+            link_text=f"report of {subject.name}",
+            key=key(subject.name, "report"),
+            description=f"data/subjects/{subject.name}/report/index.html, on the machine that ran it",
+        )
+        create_markdown_artifact(f"# {subject.name}\n\n{table}\n", key=key(subject.name, "stages"))
 
 
 def tag(subject: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 from typing import Any
+from uuid import UUID
 
 from prefect.deployments import run_deployment
 
@@ -29,7 +30,7 @@ def key(subject: SubjectFolder, attempt: int = 0, token: str | None = None) -> s
     return f"{subject.name}-{told.hexdigest()[:32]}-{attempt}"
 
 
-def post(name: str, workspace: Workspace, attempt: int = 0, under: str | None = None) -> str:
+def post(workspace: Workspace, name: str, attempt: int = 0, under: str | None = None) -> UUID:
     """Ask for a run of a subject and return the id of the flow run, without waiting for it.
 
     The API is asked for the same key by every repetition, so that it makes one run of them.
@@ -49,4 +50,4 @@ def post(name: str, workspace: Workspace, attempt: int = 0, under: str | None = 
         timeout=0,
         as_subflow=False,
     )
-    return str(run.id)
+    return run.id

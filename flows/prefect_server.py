@@ -1,29 +1,33 @@
-"""A Prefect API that lives as long as its parent: `python -m flows.prefect_server`.
+"""A Prefect API that lives as long as its parent: `python -m flows.prefect_server [port]`.
 
 It ends when its standard input closes, so also when the parent is killed with -9: nothing is left behind. It
-listens on a free loopback port, which it prints, and keeps its runs in the SQLite file of PREFECT_HOME, where
-`dreamline ui` finds them later.
+listens on loopback, and keeps its runs in the SQLite file of PREFECT_HOME, where `dreamline ui` finds them later, or
+in the database that PREFECT_API_DATABASE_CONNECTION_URL names. With a port it is what `prefect server start` is, with
+its page and its schedules, in a single process; without, it takes a free one, which it prints, and only records.
 """
 
 import os
+import signal
 import socket
 import sys
-import threading
 
-ENVIRONMENT = {
+from flows.serving import lifeline
+
+QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+RECORDS_ONLY = {
     "PREFECT__SERVER_EPHEMERAL": "1",  # the services that record runs, not those that schedule them
     "PREFECT_SERVER_UI_ENABLED": "false",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-    "DO_NOT_TRACK": "1",
 }
 
 
 def main() -> None:
     """Serve until standard input closes, then write out what is pending and end."""
-    os.environ.update(ENVIRONMENT)
+    port = int(sys.argv[1]) if sys.argv[1:] else 0
+    os.environ.update(QUIET | ({"PREFECT__SERVER_FINAL": "1"} if port else RECORDS_ONLY))
     listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
     print(listening.getsockname()[1], flush=True)
 
     import uvicorn
@@ -35,13 +39,13 @@ def main() -> None:
         )
     )
 
-    def watch() -> None:
-        sys.stdin.buffer.read()
+    def end(*_: object) -> None:
         if not server.started:
             os._exit(0)  # nothing has been promised yet, and starting may take long on a busy machine
         server.should_exit = True
 
-    threading.Thread(target=watch, daemon=True).start()
+    lifeline.hold(end)
+    signal.signal(signal.SIGTERM, end)
     server.run(sockets=[listening])
 
 

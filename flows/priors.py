@@ -34,7 +34,7 @@ def class_prior(class_folder: str, project: str | None = None) -> list[dict[str,
     workspace = Workspace(Path(project)) if project else find()
     found = pipeline.read(workspace, workspace.prior(class_folder) / "dvc.yaml")
     stages.check(workspace, found)
-    perform = personalize.as_task(class_folder)
+    perform = personalize.as_task()
     return [asdict(execution.shared(workspace, stage, perform)) for stage in found]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from flows import execution, stages, timings
+from flows import execution, stages, timings, turns
 from flows.execution import Outcome
 from flows.lock import held
 from flows.store import staleness, versions
@@ -45,6 +45,7 @@ def train(
         return done
     waiting = deque(groups(workspace, forecasts, machine.subjects_at_once))
     while waiting:
+        turns.give_way()
         group = waiting.popleft()
         log.info("training together: %s", ", ".join(group))
         try:

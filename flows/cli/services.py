@@ -1,22 +1,27 @@
 """ui and serve: the two commands that stay, and end at Ctrl-C."""
 
 import json
+import logging
 import os
-import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Sequence
 
 from rich.console import Console
 
 from flows import prefect_api
 from flows import workspace as workspaces
+from flows.lock import held
+from flows.serving import children, supervisor
+from flows.serving.params import Params
 from flows.workspace import Workspace
+from tasks.shared import params
 from tasks.shared.errors import UserError
 
 notes = Console(stderr=True, highlight=False)
+LET_GO_WITHIN_S = 8.0
+"""The server of a killed `serve` ends by itself, but not in no time."""
 
 
 def ui(port: int) -> None:
@@ -26,72 +31,71 @@ def ui(port: int) -> None:
         raise UserError(
             f"PREFECT_API_URL={url}: your runs are shown there; unset it to see those kept in this project"
         )
-    with _server(workspace, port) as server:
-        server.wait()
+    _refuse(workspace, port)
+    _keep_running(workspace, port, [])
 
 
 def serve(port: int) -> None:
-    """Offer the deployments until Ctrl-C."""
+    """Start the server, the runner and the watcher, and keep them running until Ctrl-C."""
     workspace = workspaces.find()
+    params.validate(Params, workspace.section("serve"), "params.yaml: serve")
+    given = os.environ.get("PREFECT_API_URL")
+    url = given or children.api(port)
+    with held(workspace.state / "serve.lock", busy="this project is served already"):
+        if not given:
+            _refuse(workspace, port)
+        work = [children.runner(workspace, url, alone=not given), children.watcher(workspace, url)]
+        _keep_running(workspace, None if given else port, work)
+
+
+def _keep_running(workspace: Workspace, port: int | None, others: Sequence[supervisor.Child]) -> None:
+    """Run a server of our own, unless there is no port for one, and what works with it."""
     prefect_api.set_environment(workspace, quiet=False)
-    if os.environ.get("PREFECT_API_URL"):
-        _deploy(workspace)
-        return
-    with _server(workspace, port):
-        os.environ["PREFECT_API_URL"] = _api(port)
-        _deploy(workspace)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    notes.print("starting ...")
+    if port is None:
+        supervisor.keep_running(others)
+    else:
+        threading.Thread(target=_announce, args=(workspace, port), daemon=True).start()
+        try:
+            supervisor.keep_running([children.server(workspace, port), *others])
+        finally:
+            prefect_api.announcement(workspace).unlink(missing_ok=True)
+    notes.print("ended")
 
 
-def _deploy(workspace: Workspace) -> None:
-    os.chdir(workspace.root)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    from flows import deployments
-
-    deployments.run(workspace)
-
-
-def _api(port: int) -> str:
-    return f"http://127.0.0.1:{port}/api"
+def _announce(workspace: Workspace, port: int) -> None:
+    """Tell the user and other commands of this project about our server, once it answers."""
+    path, url = prefect_api.announcement(workspace), children.api(port)
+    if prefect_api.wait_until_healthy(url, lambda: True, prefect_api.STARTED_WITHIN_S):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"api": url}))
+        print(url.removesuffix("/api"), flush=True)
+        notes.print("Ctrl-C ends it")
 
 
-@contextmanager
-def _server(workspace: Workspace, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Prefect's server with its page and its schedules, on this machine only."""
+def _refuse(workspace: Workspace, port: int) -> None:
+    """Stop here if this project has a server, or something else has the port.
+
+    Raises:
+        UserError: says which.
+    """
     if running := prefect_api.running(workspace):
         raise UserError(
             f"{running.removesuffix('/api')} shows this project already; open it, or end that command first"
         )
+    deadline = time.monotonic() + LET_GO_WITHIN_S
+    while (error := _taken(port)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if error:
+        raise UserError(f"--port {port}: in use by another program; give another one") from error
+
+
+def _taken(port: int) -> OSError | None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise UserError(f"--port {port}: in use by another program; give another one") from error
-    prefect_api.set_environment(workspace, quiet=False)
-    notes.print("starting Prefect's server ...")
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"PREFECT_API_URL": _api(port)},
-        start_new_session=True,
-    )
-    announcement = prefect_api.announcement(workspace)
-    try:
-        if not prefect_api.wait_until_healthy(_api(port), lambda: server.poll() is None, 120):
-            raise UserError(f"Prefect's server did not start on port {port}; its words are above")
-        announcement.parent.mkdir(parents=True, exist_ok=True)
-        announcement.write_text(json.dumps({"api": _api(port)}))
-        print(f"http://127.0.0.1:{port}", flush=True)
-        notes.print("Ctrl-C ends it")
-        yield server
-    except KeyboardInterrupt:
-        notes.print("ended")
-    finally:
-        announcement.unlink(missing_ok=True)
-        if server.poll() is None:
-            os.killpg(server.pid, signal.SIGTERM)
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
+            return error
+    return None

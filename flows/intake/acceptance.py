@@ -194,7 +194,7 @@ def _receipt(workspace: Workspace, offer: Offer, taken: Taken, options: Params) 
 
 def _post(workspace: Workspace, name: str, receipt: Receipt) -> Receipt:
     try:
-        run = posting.post(name, workspace, under=receipt.key)
+        run = str(posting.post(workspace, name, under=receipt.key))
     except Exception as error:
         raise Unposted(f"{name}: no run could be asked for ({type(error).__name__}: {error})") from error
     receipt = replace(receipt, run=run)

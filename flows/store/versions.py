@@ -1,8 +1,9 @@
 """Every version of every output: into the cache and back."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from flows.store import remote, repository
+from flows.store import recording, remote, repository
 from flows.store.pipeline import Stage
 from flows.workspace import SubjectFolder, Workspace, write_if_changed
 from tasks.shared import manifest
@@ -21,6 +22,14 @@ def commit(workspace: Workspace, stage: Stage) -> None:
         manifest.read(path, stage.name)
     with repository.calls(workspace) as repo:
         repo.commit(stage.target, force=True)
+    recording.end(stage)
+
+
+def complete(workspace: Workspace, stages: Sequence[Stage]) -> None:
+    """Record what a process had finished and was killed before, or while, it recorded it."""
+    stage = recording.pending(stages)
+    if stage:
+        commit(workspace, stage)
 
 
 def record_again(workspace: Workspace, target: str) -> bool:

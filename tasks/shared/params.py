@@ -1,5 +1,7 @@
 """Validated parameters: frozen, unknown keys refused with the nearest known one."""
 
+import copy
+import functools
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -95,15 +97,12 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         raise UserError(
             f"{where}: brackets within brackets, more than {MOST_NESTED} deep; these are no settings"
         )
-    loader = YAML(typ="safe", pure=True)
     try:
-        if any(getattr(event, "anchor", None) for event in loader.parse(text)):
-            raise UserError(
-                f"{where}: anchors and aliases are not accepted in settings; write the values out"
-            )
-        values = YAML(typ="safe", pure=True).load(text)
-    except UserError:
-        raise
+        values = copy.deepcopy(_parsed(text))
+    except _Anchored as error:
+        raise UserError(
+            f"{where}: anchors and aliases are not accepted in settings; write the values out"
+        ) from error
     except (
         YAMLError,
         RecursionError,
@@ -131,6 +130,18 @@ def _nesting(text: str) -> int:
         elif letter in "]}":
             depth = max(0, depth - 1)
     return deepest
+
+
+class _Anchored(Exception):
+    """The text has an anchor or an alias."""
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """Parse once what every stage asks for again; keyed by the text itself, so never out of date."""
+    if any(getattr(event, "anchor", None) for event in YAML(typ="safe", pure=True).parse(text)):
+        raise _Anchored
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

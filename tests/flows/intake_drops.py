@@ -24,7 +24,7 @@ class Runs:
         self.away = False
         self.file: Path | None = None  # notes the keys, for what a process that was killed had posted
 
-    def post(self, name: str, workspace: Workspace, attempt: int = 0, under: str | None = None) -> str:
+    def post(self, workspace: Workspace, name: str, attempt: int = 0, under: str | None = None) -> str:
         if self.away:
             raise ConnectionError("refused")
         key = under or posting.key(workspace.subject(name), attempt)

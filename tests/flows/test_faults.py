@@ -161,3 +161,48 @@ def test_photos_are_recorded_as_dvc_add_would(rex: SubjectFolder, dvc):
     dvc("add", "data/subjects/rex/photos")
     assert read_yaml(rex.photos_file) == ours
     assert (rex.folder / ".gitignore").read_bytes() == ignored
+
+
+@pytest.mark.parametrize("left", [None, "", "stages:\n  segment:\n    cmd: pyth", "stages: {"])
+def test_a_stage_finished_but_not_recorded_is_recorded_by_the_next_run(
+    done: SubjectFolder, monkeypatch, left: str | None
+):
+    done.workspace.params_file.write_text(
+        done.workspace.params_file.read_text().replace("seed: 5", "seed: 55")
+    )
+    lock, commit = done.folder / "dvc.lock", versions.commit
+
+    def killed(workspace: Workspace, stage) -> None:
+        if left is not None:
+            lock.write_text(left)  # DVC was writing it
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as deadly, pytest.raises(KeyboardInterrupt):
+        deadly.setattr(versions, "commit", killed)
+        execution.bring_up_to_date(done)
+    assert versions.commit is commit
+    log = done.folder / ".work" / "calls.log"
+    before = log.read_text().split().count("sample")
+    outcomes = {outcome.stage: outcome.action for outcome in execution.bring_up_to_date(done)}
+    assert (outcomes["sample"], outcomes["evaluate"]) == ("fresh", "ran")
+    assert log.read_text().split().count("sample") == before
+    assert staleness.forecasts(done.workspace, [done.name])[0].fresh
+    assert not (done.folder / ".work" / "recording.json").exists()
+
+
+def test_a_stage_killed_in_its_work_is_not_taken_for_finished(done: SubjectFolder, monkeypatch):
+    done.workspace.params_file.write_text(
+        done.workspace.params_file.read_text().replace("seed: 5", "seed: 55")
+    )
+    monkeypatch.setenv("STANDIN_KILL", "sample")
+    assert run_in_a_process(done).returncode == -signal.SIGKILL
+    monkeypatch.delenv("STANDIN_KILL")
+    assert (done.folder / ".work" / "recording.json").exists()  # and the old output lies there, whole
+    assert {o.stage: o.action for o in execution.bring_up_to_date(done)}["sample"] == "ran"
+
+
+def test_half_a_table_of_locks_is_removed(done: SubjectFolder):
+    table = done.workspace.root / ".dvc" / "tmp" / "rwlock"
+    table.write_text('{"read": {"a')
+    assert {outcome.action for outcome in execution.bring_up_to_date(done)} == {"fresh"}
+    assert not table.exists() or json.loads(table.read_text()) is not None

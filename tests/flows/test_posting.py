@@ -31,12 +31,12 @@ def deployed(api: str) -> Iterator[None]:
 
 def test_repetitions_are_one_run_and_another_attempt_is_another(rex: SubjectFolder, deployed: None):
     rex.photos_file.write_text(f"# {uuid.uuid4()}\n")  # the API lives longer than the test
-    first = posting.post("rex", rex.workspace)
-    assert posting.post("rex", rex.workspace) == first
-    second = posting.post("rex", rex.workspace, attempt=1)
+    first = posting.post(rex.workspace, "rex")
+    assert posting.post(rex.workspace, "rex") == first
+    second = posting.post(rex.workspace, "rex", attempt=1)
     assert second != first
     rex.subject_file.write_text(rex.subject_file.read_text() + "# changed\n")
-    assert posting.post("rex", rex.workspace) not in (first, second)
+    assert posting.post(rex.workspace, "rex") not in (first, second)
 
 
 def test_secrets_are_in_nothing_that_a_drop_leaves_behind(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def make(stage: str, out: Path, settings: Settings, told: dict[str, Any], **inpu
     with staged(out) as folder:
         content = {"options": options.model_dump(), "recipe": recipe, "told": told, "inputs": digest(inputs)}
         (folder / "result.json").write_text(json.dumps(content, sort_keys=True))
+        time.sleep(float(os.environ.get("STANDIN_SECONDS", "0")))  # half written for so long
         if os.environ.get("STANDIN_KILL") == stage:
             os.kill(os.getpid(), signal.SIGKILL)
         if os.environ.get("STANDIN_FULL") == stage:

@@ -1,0 +1,322 @@
+"""kill -9 of every process of `dreamline serve`, in turn, while it works: `python -m bench.fleet.kills`.
+
+A fleet is made undisturbed, stage by stage in this process. A second one is made by `dreamline serve`, whose runner,
+server, watcher and supervisor are killed at random moments of a seeded generator (a killed supervisor is started again,
+as systemd would). Afterwards every subject must have one finished run, its files must be those of the first fleet byte
+for byte, and nothing half-made, locked or "Running" may be left.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from flows.workspace import Workspace
+
+REPO = Path(__file__).resolve().parent.parent.parent
+ROLES = {
+    "runner": "flows.serving.runner",
+    "server": "flows.prefect_server",
+    "watcher": "flows.serving.watcher",
+    "supervisor": "from flows.cli import main",
+}
+SERVE = [sys.executable, "-c", "from flows.cli import main; main()", "serve", "--port"]
+CLASSES = ("dog", "cat", "duck")
+PATIENCE_S = 3600.0
+SMALL = {
+    "class_prior": {"num_class_images": 4, "num_inference_steps": 4, "judge": None},
+    "fine_tune": {"max_train_steps": 40, "validation_steps": 0},
+    "machine": {"checkpoint_steps": 10},
+    "sample": {"num_inference_steps": 4, "num_class_images": 2, "seeds": [1]},
+    "evaluate": {"resamples": 100, "segmenter": None},
+}
+
+
+class Served:
+    """`dreamline serve` of a project, in whatever state."""
+
+    def __init__(self, workspace: Workspace, port: int, seconds: float):
+        self.workspace, self.port = workspace, port
+        self.url = f"http://127.0.0.1:{port}/api"
+        self.environment = os.environ | {
+            "STANDIN_SECONDS": str(seconds),
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
+            "PREFECT_HOME": str(workspace.state / "prefect"),
+        }
+        self.environment.pop("PREFECT_API_URL", None)
+        self.log = open(workspace.root / "serve.log", "ab")  # noqa: SIM115
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """As a person, or systemd, would."""
+        self.process = subprocess.Popen(
+            [*SERVE, str(self.port)],
+            cwd=self.workspace.root,
+            env=self.environment,
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def number(self, role: str) -> int | None:
+        """Process number of one of its processes; None while there is none."""
+        assert self.process is not None
+        if role == "supervisor":
+            return self.process.pid if self.process.poll() is None else None
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = entry.read_bytes().decode(errors="replace").split("\0")
+                if ROLES[role] in words and ({str(self.port), str(self.workspace.root)} & set(words)):
+                    return int(entry.parent.name)
+        return None
+
+    def kill(self, role: str) -> bool:
+        """kill -9; False if it was not there."""
+        number = self.number(role)
+        if number is None:
+            return False
+        os.kill(number, signal.SIGKILL)
+        if role == "supervisor":
+            assert self.process is not None
+            self.process.wait()
+            self.start()
+        return True
+
+    def end(self) -> None:
+        """SIGTERM, and wait."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(120)
+
+
+def main() -> None:
+    """Kill, wait, compare, record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--subjects", type=int, default=24)
+    parser.add_argument("--seconds", type=float, default=1.0, help="that a stand-in stage takes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every", type=float, default=6.0, help="seconds between two kills, on average")
+    parser.add_argument("--real", action="store_true", help="the real stages on data/miniature, few steps")
+    parser.add_argument(
+        "--database", help="postgresql+asyncpg://... for Prefect's server, instead of its SQLite file"
+    )
+    arguments = parser.parse_args()
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(REPO / "tests" / "flows"), str(REPO)])
+    sys.path[:0] = [str(REPO / "tests" / "flows"), str(REPO)]
+    if arguments.database:
+        os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = arguments.database
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), arguments)
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> None:
+    """Both fleets, and what is different."""
+    from bench.fleet.record import record
+    from flows import execution
+
+    names = [f"s{number:03d}" for number in range(arguments.subjects)]
+    calm, stormy = (fleet(folder / which, names, arguments.real) for which in ("calm", "stormy"))
+    for name in names:
+        execution.bring_up_to_date(calm.subject(name))
+    print(f"{len(names)} subjects made undisturbed", flush=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    served = Served(stormy, port, 0.0 if arguments.real else arguments.seconds)
+    os.environ |= {"PREFECT_API_URL": served.url, "PREFECT_HOME": served.environment["PREFECT_HOME"]}
+    served.start()
+    started = time.monotonic()
+    try:
+        post(stormy, names)
+        landed = storm(served, names, arguments)
+        wait_until_done(names)
+        took_s = time.monotonic() - started
+        faults = compare(calm, stormy) + left_behind(stormy) + unfinished(names)
+    finally:
+        served.end()
+    faults += left_running(stormy, port)
+    repeated = Counter(call for name in names for call in repeats(stormy, name))
+    for fault in faults:
+        print("FAULT", fault)
+    record(
+        f"kill -9 of any process, {'real stages' if arguments.real else 'stand-ins'}"
+        + (", PostgreSQL" if arguments.database else ""),
+        f"{sum(landed.values())} kills, {len(names)} subjects finished, {len(faults)} faults",
+        "60 random moments: all finish by themselves, bytes equal, nothing left behind",
+        not faults and sum(landed.values()) >= 60,
+        killed=dict(landed),
+        stages_begun_again=dict(repeated),
+        faults=faults[:5],
+        took_s=round(took_s),
+        seed=arguments.seed,
+        load=round(os.getloadavg()[0], 1),
+        command="python -m bench.fleet.kills" + (" --real" if arguments.real else ""),
+    )
+    sys.exit(bool(faults))
+
+
+def fleet(root: Path, names: list[str], real: bool) -> Workspace:
+    """A project whose subjects have been accepted and not run."""
+    from ruamel.yaml import YAML
+
+    from flows import adding
+    from flows.store import versions
+    from tests.flows.conftest import new_subject, new_workspace
+
+    workspace = new_workspace(root, "tasks" if real else "standin")
+    if real:
+        for part in ("miniature", "judges", "segmenters"):
+            (root / "data" / part).symlink_to(REPO / "data" / part)
+        yaml = YAML()
+        tree = yaml.load(REPO / "params.yaml")
+        for section, values in SMALL.items():
+            tree[section].update(values)
+        yaml.dump(tree, workspace.params_file)
+    for number, name in enumerate(names):
+        if real:
+            photos = sorted((REPO / "data" / "demo").rglob("*.*"))[:5]
+            adding.add(workspace, photos, name=name, **{"class": "cat"})
+        else:
+            subject = new_subject(workspace, name, CLASSES[number % len(CLASSES)])
+            subject.prepare()
+            versions.add_photos(subject)
+    return workspace
+
+
+def post(workspace: Workspace, names: list[str]) -> None:
+    """Ask for every subject; again and again while the server is not there."""
+    from flows import posting
+
+    for name in names:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                posting.post(workspace, name)
+                break
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+    print(f"{len(names)} runs posted", flush=True)
+
+
+def storm(served: Served, names: list[str], arguments: argparse.Namespace) -> Counter[str]:
+    """Kill in turn, at random moments, until the count is reached or nothing is left to disturb."""
+    chance, landed = random.Random(arguments.seed), Counter[str]()
+    while sum(landed.values()) < arguments.kills:
+        role = list(ROLES)[sum(landed.values()) % len(ROLES)]
+        time.sleep(chance.uniform(0.1, 2 * arguments.every))
+        moment = at_work(served.workspace, names)
+        while not served.kill(role):
+            time.sleep(0.2)
+        landed[role] += 1
+        print(f"{sum(landed.values()):3d} killed {role}: {moment}", flush=True)
+    return landed
+
+
+def at_work(workspace: Workspace, names: list[str]) -> str:
+    """What was being made: the newest half-made folder."""
+    half = [path for name in names for path in (workspace.subjects_folder / name).glob(".*.new")]
+    half += list((workspace.root / "data" / "class_prior").glob("*/.*.new"))
+    return ", ".join(f"{path.parent.name}{path.name}" for path in half) or "between stages"
+
+
+def wait_until_done(names: list[str]) -> None:
+    """Until every subject has a finished run and nothing is under way."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        with contextlib.suppress(Exception):
+            if not unfinished(names):
+                return
+        if time.monotonic() > deadline:
+            return
+        time.sleep(3)
+
+
+def runs() -> list:
+    """All runs that somebody posted."""
+    from prefect.client.orchestration import get_client
+
+    found: list = []
+    with get_client(sync_client=True) as client:
+        while page := client.read_flow_runs(limit=200, offset=len(found)):
+            found += page
+    return [run for run in found if not run.auto_scheduled]
+
+
+def unfinished(names: list[str]) -> list[str]:
+    """Subjects without exactly one finished run, and runs that are still going on."""
+    found = runs()
+    finished = Counter(run.name for run in found if run.state.is_completed())
+    return [f"{name}: {finished[name]} finished runs" for name in names if finished[name] != 1] + [
+        f"{run.name}: {run.state.name}" for run in found if not run.state.is_final()
+    ]
+
+
+def repeats(workspace: Workspace, name: str) -> list[str]:
+    """Stages that were begun more than once."""
+    log = workspace.subjects_folder / name / ".work" / "calls.log"
+    seen = Counter(log.read_text().split() if log.exists() else [])
+    return [stage for stage, times in seen.items() for _ in range(times - 1)]
+
+
+def compare(calm: Workspace, stormy: Workspace) -> list[str]:
+    """Files that differ; times are in none but the history."""
+
+    def files(workspace: Workspace) -> dict[str, bytes]:
+        folders = [workspace.subjects_folder, workspace.root / "data" / "class_prior"]
+        return {
+            str(path.relative_to(workspace.root)): path.read_bytes()
+            for folder in folders
+            for path in folder.rglob("*")
+            if path.is_file() and ".work" not in path.parts and path.name != "history.jsonl"
+        }
+
+    one, other = files(calm), files(stormy)
+    return [
+        f"{name}: differs" for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)
+    ]
+
+
+def left_behind(workspace: Workspace) -> list[str]:
+    """Half-made files and held locks."""
+    half = [
+        str(path.relative_to(workspace.root))
+        for pattern in (".*.new", ".*.old", ".*.adding")
+        for path in (workspace.root / "data").rglob(pattern)
+    ]
+    for lock in [
+        *workspace.root.glob("data/*/*/.work/lock"),
+        *(path for path in workspace.state.rglob("*.lock") if path.name not in ("serve.lock", "runner.lock")),
+    ]:
+        with open(lock, "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                half.append(f"{lock}: held")
+    return [f"{what}: left behind" for what in half]
+
+
+def left_running(workspace: Workspace, port: int) -> list[str]:
+    """Processes that outlived `serve`."""
+    marks = {str(workspace.root), str(port)}
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = set(entry.read_bytes().decode(errors="replace").split("\0"))
+            if marks & words and int(entry.parent.name) != os.getpid():
+                found.append(f"{' '.join(sorted(words))[:120]}: outlived serve")
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""`dreamline serve`: a supervisor and its children, each of which may be killed at any moment."""

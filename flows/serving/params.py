@@ -1,0 +1,14 @@
+"""Settings of `dreamline serve`."""
+
+from pydantic import Field
+
+from tasks.shared import params
+
+
+class Params(params.Params):
+    """How runs are taken, and how often one is begun again whose process died."""
+
+    poll_s: float = Field(default=2, gt=0, le=3600, description="seconds between two looks for due runs")
+    max_attempts: int = Field(
+        default=5, ge=1, le=100, description="times that a run is begun whose process dies; then it is left"
+    )
