@@ -128,7 +128,7 @@ class Runner:
 
     def leave(self, client: SyncPrefectClient) -> None:
         """Hand back what is being executed, for the next runner; not an attempt that failed."""
-        for flow_run in self.executing:
+        for flow_run in list(self.executing):
             recovery.post_again(client, flow_run, recovery.attempt_of(flow_run))
             state = Crashed(message="dreamline serve was ended; begun again at its next start")
             recovery.close(client, flow_run, state)
@@ -155,8 +155,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with held(workspace.state / "runner.lock"):  # one machine, one set of models
         url = os.environ["PREFECT_API_URL"]
-        while not prefect_api.healthy(url) and not ended.wait(0.2):
-            pass
+        while not prefect_api.healthy(url):
+            if ended.wait(0.2):
+                return
         offered = {offer.apply(): flow for flow, offer in deployments.offered(workspace)}
         owner = f"{socket.gethostname()}:{workspace.root}"
         runner = Runner(offered, options, owner, alone="alone" in sys.argv[2:])
@@ -168,8 +169,10 @@ def main() -> None:
                         lifeline.end_at_once()
                 except Exception as error:
                     log.debug("cannot ask whether it is cancelled: %s", error)
-            runner.leave(client)
-        lifeline.end_at_once()
+            try:
+                runner.leave(client)
+            finally:  # what could not be told is found by the next sweep
+                lifeline.end_at_once()
 
 
 def _words(error: BaseException) -> str:

@@ -139,8 +139,10 @@ def runner(workspace: Workspace, offered) -> Runner:
 
 
 def accepted(workspace: Workspace, name: str) -> SubjectFolder:
-    """A subject as `add` leaves it."""
+    """A subject as `add` leaves it; no other test has the same content, for which there would be a run already."""
     subject = new_subject(workspace, name)
+    with open(subject.subject_file, "a") as file:
+        file.write(f"# {workspace.root}\n")
     subject.prepare()
     versions.add_photos(subject)
     return subject
@@ -306,6 +308,7 @@ def test_what_another_runner_has_claimed_is_left_to_it(
     assert recovery.sweep(client, list(offered), 3, runner.owner) == 0
     assert recovery.sweep(client, list(offered), 3, "another machine") == 1
     assert client.read_flow_run(claimed.id).state.is_crashed()
+    assert drain(other, client) == 1
 
 
 def test_a_night_lets_the_more_urgent_pass_and_is_not_its_parent(
