@@ -18,7 +18,7 @@ from flows.workspace import SubjectFolder, Workspace
 from tasks.shared import params
 from tasks.shared.errors import UserError
 
-PATIENCE_S = 30.0  # with a remote that does not answer
+PATIENCE_S = 60.0  # with a remote that does not answer
 _LISTS = ("photos.dvc", "dvc.lock")
 
 

@@ -89,7 +89,8 @@ def _complaint(text: str) -> str:
     """The sentence in DVC's output that says what is wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
-    return (errors or lines or ["DVC failed without a word"])[-1]
+    said = (errors or lines or ["DVC failed without a word"])[-1]
+    return said if len(errors) < 2 else f"{said} ({errors[0][:300]})"  # what the first file met says why
 
 
 def probe(workspace: Workspace, deadline_s: float) -> str:

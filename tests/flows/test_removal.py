@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from flows import erasure, execution, run_history, timings
-from flows.store import remote
+from flows.store import objects, remote
 from flows.workspace import SubjectFolder
 
 from .conftest import new_subject
@@ -63,6 +63,12 @@ def versioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(30)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes its time to import DVC."""
+    monkeypatch.setattr(objects, "PATIENCE_S", 240.0)
 
 
 def pushed(subject: SubjectFolder) -> None:

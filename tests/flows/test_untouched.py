@@ -54,7 +54,7 @@ def test_who_was_up_to_date_is_not_asked_about(known: SubjectFolder, monkeypatch
         lambda s: object_of(s).unlink(),
         lambda s: rewrite(
             s.workspace.root / "flows" / "templates" / "subject.dvc.yaml",
-            lambda t: t.replace("          - recipe.report\n", ""),
+            lambda t: t.replace("- recipe.report\n", "- recipe.report\n          - recipe.ingest\n"),
         ),
     ],
     ids=["params", "subject", "output", "photos", "lock", "prior", "cache", "template"],

@@ -39,7 +39,9 @@ def test_a_stage_added_to_the_template_makes_only_itself_stale(done: SubjectFold
 
 def test_a_changed_stage_of_the_template_makes_itself_and_what_follows_stale(done: SubjectFolder):
     template = done.workspace.root / "flows" / "templates" / "subject.dvc.yaml"
-    template.write_text(template.read_text().replace("          - recipe.evaluate\n", ""))
+    template.write_text(
+        template.read_text().replace("- recipe.evaluate\n", "- recipe.evaluate\n          - recipe.ingest\n")
+    )
     assert list(stale(done)) == ["evaluate", "report"]
 
 
