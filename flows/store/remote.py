@@ -62,6 +62,7 @@ def transfer(
         sys.executable,
         "-m",
         "dvc",
+        "--wait-for-lock",  # another run may be recording a stage
         verb,
         *(["--force"] if force else []),
         *(["-r", remote] if remote else []),
