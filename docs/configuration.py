@@ -30,6 +30,8 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
         yield f"methods.{name}", plugins.load("methods", name).Params
     yield "machine", settings.Machine
     yield "nightly", import_module("flows.nightly").Params
+    yield "sharing", import_module("flows.store.sharing").Params
+    yield "workers", import_module("flows.pool").Params
 
 
 def options() -> Iterator[tuple[str, type[BaseModel]]]:

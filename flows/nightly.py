@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from flows import personalize
+from flows import batches, personalize
 from flows.store import staleness
 from flows.store.staleness import Forecast
 from flows.workspace import Workspace
@@ -43,9 +43,14 @@ def run(
         A row per subject, a failed one with its reason.
     """
     rows = []
-    for forecast in staleness.forecasts(workspace, names):
-        before, error, started = _scores(workspace, forecast.name), forecast.error, time.monotonic()
-        if error is None and not forecast.fresh:
+    found = staleness.forecasts(workspace, names)
+    known = {forecast.name: _scores(workspace, forecast.name) for forecast in found}
+    elsewhere = batches.run(workspace, found, tell)  # {} unless a pool of workers is set
+    for forecast in found:
+        before, error, started = known[forecast.name], forecast.error, time.monotonic()
+        if result := elsewhere.get(forecast.name):
+            error, started = result.error, started - result.seconds
+        elif error is None and not forecast.fresh:
             try:
                 personalize.run(workspace, forecast.name, tell)
             except Exception as failure:  # whatever it is, the others must get their turn

@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 
 from flows import dead_runs, execution
 from flows.execution import Outcome
-from flows.store import staleness
+from flows.store import sharing, staleness
 from flows.store.pipeline import Stage
 from flows.store.staleness import Verdict
 from flows.workspace import SubjectFolder, Workspace, find
@@ -46,10 +46,11 @@ def personalize(name: str, project: str | None = None) -> list[dict[str, Any]]:
         What became of each stage, in order.
     """
     workspace = Workspace(Path(project)) if project else find()
-    subject = workspace.subject(name)
-    progress = _Progress(name, len(staleness.plan(subject)))
     began = get_run_context().start_time
-    outcomes = execution.bring_up_to_date(subject, _as_task(name), progress.tell)
+    with sharing.round_trip(workspace, name):
+        subject = workspace.subject(name)
+        progress = _Progress(name, len(staleness.plan(subject)))
+        outcomes = execution.bring_up_to_date(subject, _as_task(name), progress.tell)
     dead_runs.bury(_tag(name), began)
     _show(subject, outcomes)
     return [asdict(outcome) for outcome in outcomes]

@@ -46,7 +46,8 @@ class Params(params.Params):
     """Whether and how this checkout shares its subjects with other machines."""
 
     git_remote: str | None = Field(
-        default=None, description="git remote through which subjects travel, such as origin; null: one machine"
+        default=None,
+        description="git remote through which subjects travel, such as origin; null: one machine",
     )
     branch: str = Field(default="main", description="its branch that all machines work at")
     deadline_s: float = Field(
@@ -94,7 +95,9 @@ def take(workspace: Workspace) -> list[str]:
                     f"{root / path}: changed here and by others; commit and push it, or undo with "
                     f"`git checkout -- {path}`"
                 )
-        lying = set(git.lines(root, "ls-tree", "-r", "-z", "--name-only", tip, "--", *clash)) if clash else set()
+        lying = (
+            set(git.lines(root, "ls-tree", "-r", "-z", "--name-only", tip, "--", *clash)) if clash else set()
+        )
         if lying:
             git.call(root, "checkout", "-q", tip, "--", *sorted(lying))
         if gone := [path for path in clash if path not in lying]:

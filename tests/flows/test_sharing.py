@@ -163,7 +163,7 @@ def test_the_same_subject_finished_twice_stays_as_the_first_handed_it_on(
 def test_a_push_that_failed_is_made_up_for(one: Workspace, two: Workspace, hub: Path):
     rex = handed_out(one, two)
     away = hub.with_name("away.git")
-    with pytest.raises(Transient, match="away|does not appear"), sharing.round_trip(two, "rex"):
+    with pytest.raises(Transient, match="git fetch: the remote is away"), sharing.round_trip(two, "rex"):
         execution.bring_up_to_date(rex)
         hub.rename(away)
     away.rename(hub)
