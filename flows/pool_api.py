@@ -105,7 +105,7 @@ class Board:
 
     def bury(self, run: UUID, why: str, cancelled: bool = False) -> None:
         """Give a run its end; a process that lives all the same sees it before its next subject."""
-        state = Cancelled(message=why) if cancelled else Crashed(message=why)
+        state: Any = Cancelled(message=why) if cancelled else Crashed(message=why)
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(run, state, force=True)
 
@@ -142,7 +142,7 @@ def _seen(client: SyncPrefectClient, run: FlowRun) -> Seen:
     return Seen(
         run.id,
         tuple(run.parameters.get("names", ())),
-        run.state_name or "",
+        f"{run.state_name}: {run.state.message}" if run.state and run.state.message else str(run.state_name),
         kind is StateType.RUNNING,
         kind is StateType.PENDING,
         run.state is not None and run.state.is_final(),

@@ -64,9 +64,9 @@ def succeeds(root: Path, *arguments: str) -> bool:
     return _run(root, arguments, 60.0, {})[0] == 0
 
 
-def lines(root: Path, *arguments: str, **options: float) -> list[str]:
+def lines(root: Path, *arguments: str) -> list[str]:
     """Like `call` for a command with `-z`: its parts."""
-    return [part for part in call(root, *arguments, **options).split("\0") if part]
+    return [part for part in call(root, *arguments).split("\0") if part]
 
 
 def _run(

@@ -1,37 +1,29 @@
 """Two clones of one fleet: what one hands on the other has, races are settled, and what failed is handed on later."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from flows import execution
 from flows.store import git, remote, sharing, staleness
-from flows.workspace import SubjectFolder, Workspace
+from flows.workspace import Workspace
 from tasks.shared.errors import Transient, UserError
 
-from .conftest import PARAMS, new_subject, new_workspace
+from .clones import clone, make, new_hub, run_git, transfer
+from .conftest import new_subject
 
-SHARED = "sharing: {git_remote: origin}\n"
 
-
-def run_git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes move without a process of their own."""
+    monkeypatch.setattr(remote, "transfer", transfer)
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Path:
-    """A bare repository whose main holds a project without subjects; bytes go to a folder beside it."""
-    first = new_workspace(tmp_path / "first")
-    first.params_file.write_text(PARAMS + SHARED)
-    config = first.root / ".dvc" / "config"
-    config.write_text(config.read_text().replace("../.dreamline/remote", str(tmp_path / "bytes")))
-    run_git(first.root, "add", "-A")
-    run_git(first.root, "commit", "-qm", "project")
-    run_git(tmp_path, "clone", "-q", "--bare", str(first.root), "hub.git")
-    return tmp_path / "hub.git"
+    """A bare repository with rex, not yet run."""
+    return new_hub(tmp_path)
 
 
 @pytest.fixture
@@ -42,21 +34,6 @@ def one(hub: Path) -> Workspace:
 @pytest.fixture
 def two(hub: Path) -> Workspace:
     return clone(hub, "two")
-
-
-def clone(hub: Path, name: str) -> Workspace:
-    run_git(hub.parent, "clone", "-q", str(hub), name)
-    return Workspace(hub.parent / name)
-
-
-def handed_out(here: Workspace, there: Workspace, name: str = "rex") -> SubjectFolder:
-    """A subject that one clone made and the other has taken."""
-    new_subject(here, name)
-    staleness.forecasts(here, [name])  # records the photos, as `add` does
-    assert sharing.give(here, [name], f"{name}: new")
-    sharing.take(here)
-    sharing.take(there)
-    return there.subject(name)
 
 
 def linear(hub: Path) -> bool:
@@ -73,7 +50,7 @@ def ran(outcomes: list[execution.Outcome]) -> list[str]:
 
 
 def test_another_clone_runs_a_subject_and_the_first_has_it(one: Workspace, two: Workspace, hub: Path):
-    rex = handed_out(one, two)
+    rex = two.subject("rex")
     assert not (rex.folder / "photos").exists()
     with sharing.round_trip(two, "rex"):
         assert len(ran(execution.bring_up_to_date(rex))) == 6
@@ -90,7 +67,6 @@ def test_another_clone_runs_a_subject_and_the_first_has_it(one: Workspace, two: 
 
 
 def test_only_the_subjects_own_files_are_handed_on(one: Workspace, two: Workspace, hub: Path):
-    handed_out(one, two)
     (two.root / "notes.txt").write_text("mine")
     (two.subject("rex").folder / "notes.txt").write_text("mine")
     with sharing.round_trip(two, "rex"):
@@ -103,7 +79,7 @@ def test_only_the_subjects_own_files_are_handed_on(one: Workspace, two: Workspac
 def test_what_is_needed_comes_in_one_transfer_and_nothing_more(
     one: Workspace, two: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
-    rex = handed_out(one, two)
+    rex = two.subject("rex")
     with sharing.round_trip(two, "rex"):
         execution.bring_up_to_date(rex)
     sharing.take(one)
@@ -122,8 +98,11 @@ def test_what_is_needed_comes_in_one_transfer_and_nothing_more(
 def test_a_race_is_decided_by_committing_again(
     one: Workspace, two: Workspace, hub: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    handed_out(one, two, "rex")
-    handed_out(one, two, "bob")
+    make(two, "bob")
+    assert sharing.give(two, ["bob"], "bob: new")
+    for workspace in (one, two):
+        sharing.take(workspace)
+    assert clean(one) and clean(two)
     for workspace, name in ((one, "rex"), (two, "bob")):
         execution.bring_up_to_date(workspace.subject(name))
     real, others = sharing._commit, iter([one])
@@ -148,7 +127,6 @@ def test_a_race_is_decided_by_committing_again(
 def test_the_same_subject_finished_twice_stays_as_the_first_handed_it_on(
     one: Workspace, two: Workspace, hub: Path
 ):
-    handed_out(one, two)
     for workspace in (one, two):
         execution.bring_up_to_date(workspace.subject("rex"))
     first = sharing.give(one, ["rex"], "rex: up to date")
@@ -161,7 +139,7 @@ def test_the_same_subject_finished_twice_stays_as_the_first_handed_it_on(
 
 
 def test_a_push_that_failed_is_made_up_for(one: Workspace, two: Workspace, hub: Path):
-    rex = handed_out(one, two)
+    rex = two.subject("rex")
     away = hub.with_name("away.git")
     with pytest.raises(Transient, match="git fetch: the remote is away"), sharing.round_trip(two, "rex"):
         execution.bring_up_to_date(rex)
@@ -175,7 +153,7 @@ def test_a_push_that_failed_is_made_up_for(one: Workspace, two: Workspace, hub: 
 
 
 def test_bytes_that_cannot_be_stored_are_not_promised(one: Workspace, two: Workspace, hub: Path):
-    rex, store = handed_out(one, two), hub.with_name("bytes")
+    rex, store = two.subject("rex"), hub.with_name("bytes")
     before = run_git(hub, "rev-parse", "main")
     with sharing.cared_for():
         sharing.bring(two, staleness.forecasts(two, ["rex"]))
@@ -192,7 +170,7 @@ def test_bytes_that_cannot_be_stored_are_not_promised(one: Workspace, two: Works
 def test_a_failed_run_hands_on_how_far_it_came(
     one: Workspace, two: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
-    rex = handed_out(one, two)
+    rex = two.subject("rex")
     monkeypatch.setenv("STANDIN_FULL", "sample")
     with pytest.raises(UserError, match="No space left"), sharing.round_trip(two, "rex"):
         execution.bring_up_to_date(rex)
@@ -202,7 +180,6 @@ def test_a_failed_run_hands_on_how_far_it_came(
 
 
 def test_what_a_person_changed_on_both_sides_is_a_persons_to_settle(one: Workspace, two: Workspace):
-    handed_out(one, two)
     for workspace, prompt in ((one, "left"), (two, "right")):
         path = workspace.subject("rex").subject_file
         path.write_text(path.read_text().replace("identifier: sks", f"identifier: {prompt}"))
@@ -215,10 +192,6 @@ def test_what_a_person_changed_on_both_sides_is_a_persons_to_settle(one: Workspa
 
 
 def test_commits_that_only_this_clone_has_are_named(one: Workspace, two: Workspace):
-    handed_out(one, two)
-    for root in (two.root,):
-        run_git(root, "config", "user.email", "a@b")
-        run_git(root, "config", "user.name", "a")
     run_git(two.root, "commit", "-q", "--allow-empty", "-m", "mine")
     with pytest.raises(UserError, match="git pull --rebase origin main"):
         sharing.take(two)
@@ -234,7 +207,6 @@ def test_other_settings_than_the_workers_have_are_refused(one: Workspace):
 def test_a_lock_of_a_killed_git_is_removed_a_young_one_respected(
     one: Workspace, two: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
-    handed_out(one, two)
     with sharing.round_trip(two, "rex"):
         execution.bring_up_to_date(two.subject("rex"))
     lock = one.root / ".git" / "index.lock"
