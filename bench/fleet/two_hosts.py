@@ -253,8 +253,8 @@ def equal_bytes(root: Path, names: list[str]) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(folder) / "alone"
         shutil.copytree(root, alone, ignore=shutil.ignore_patterns(".dreamline", *STAGES, "images", "cache"))
-        config = alone / ".dvc" / "config"
-        config.write_text(config.read_text().replace("s3://dreamline/store", f"{folder}/none"))
+        (alone / ".dvc" / "config").write_text("[core]\n    analytics = false\n")  # no remote to take it from
+        (alone / ".dvc" / "config.local").unlink(missing_ok=True)
         for lock in [*alone.rglob("data/**/dvc.lock"), *alone.rglob("data/**/history.jsonl")]:
             lock.unlink()
         for name in names:
@@ -293,7 +293,7 @@ def main() -> None:
         clones = [hosts.enter_context(worker(folder, host, options.seconds)) for host in HOSTS]
         try:
             undisturbed(folder, root, clones, options.subjects)
-            one_cut_off(folder, root, clones, options.subjects)
+            one_cut_off(folder, root, clones, options.subjects, options.silent)
         except BaseException:
             for log in sorted(folder.glob("*.log")):
                 print(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
@@ -320,6 +320,7 @@ def undisturbed(folder: Path, root: Path, clones: list[Path], count: int) -> Non
         seconds=round(seconds, 1),
         stage_runs=sum(stages.values()),
         prior_runs=sum(priors.values()),
+        load=round(os.getloadavg()[0], 1),
         linear_and_whole=sound(bare),
     )
     for row in rows:
@@ -327,7 +328,7 @@ def undisturbed(folder: Path, root: Path, clones: list[Path], count: int) -> Non
             print(f"{row.subject}: {row.reason}")
 
 
-def one_cut_off(folder: Path, root: Path, clones: list[Path], count: int) -> None:
+def one_cut_off(folder: Path, root: Path, clones: list[Path], count: int, silent_s: float) -> None:
     """A host loses its link and its processes in the middle; the other finishes."""
     names, bare, lost = add(root, "b", count), folder / "fleet.git", list(HOSTS)[1]
     cut: list[float] = []
@@ -359,6 +360,8 @@ def one_cut_off(folder: Path, root: Path, clones: list[Path], count: int) -> Non
         holds and equal_bytes(root, names),
         seconds=round(ended - began, 1),
         seconds_after_the_cut=round(ended - cut[0], 1) if cut else None,
+        silent_s=silent_s,
+        load=round(os.getloadavg()[0], 1),
         injected="link down and kill -9 of worker and batch, in the first stage of its first subject",
         linear_and_whole=sound(bare),
     )

@@ -21,6 +21,7 @@ from flows.store.pipeline import Stage
 from flows.store.staleness import Forecast, Verdict
 from flows.workspace import Workspace
 from tasks.shared.errors import Transient, UserError
+from tasks.shared.params import read_yaml
 
 from .clones import clone, make, new_hub, run_git, transfer
 from .conftest import PARAMS, REPO, new_subject
@@ -381,6 +382,17 @@ def test_a_pool_without_sharing_is_refused_and_no_pool_is_nothing(workspace: Wor
     workspace.params_file.write_text(PARAMS + "workers: {pool: gpus}\n")
     with pytest.raises(UserError, match=r"sharing\.git_remote"):
         batches.run(workspace, [])
+
+
+def test_prefect_yaml_agrees_with_params_yaml():
+    deployed = {one["name"]: one for one in read_yaml(REPO / "prefect.yaml")["deployments"]}
+    told = read_yaml(REPO / "params.yaml")
+    (schedule,) = deployed["nightly"]["schedules"]
+    assert (schedule["cron"], schedule["timezone"]) == (told["nightly"]["cron"], told["nightly"]["timezone"])
+    assert deployed["batch"]["work_pool"]["work_queue_name"] == told["workers"]["queue"]
+    beat_s = int(deployed["batch"]["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+    assert 3 * beat_s <= told["workers"]["silent_s"]
+    assert told["workers"]["pool"] is None and told["sharing"]["git_remote"] is None, "off on one machine"
 
 
 def test_prefect_deploy_and_a_process_worker_run_what_the_night_posts(
