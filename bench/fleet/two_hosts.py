@@ -140,7 +140,7 @@ def servers(folder: Path) -> Iterator[None]:
     ):
         from flows import prefect_api
 
-        if not prefect_api.wait_until_healthy(ENVIRONMENT["PREFECT_API_URL"], lambda: True, 180):
+        if not prefect_api.wait_until_healthy(ENVIRONMENT["PREFECT_API_URL"], lambda: True, 600):
             raise SystemExit("Prefect's server did not start")
         yield
 

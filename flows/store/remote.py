@@ -58,15 +58,9 @@ def transfer(
     """
     if not wanted:
         return "nothing recorded yet"
-    command = [
-        sys.executable,
-        "-m",
-        "dvc",
-        "--wait-for-lock",  # another run may be recording a stage
-        verb,
-        *(["--force"] if force else []),
-        *(["-r", remote] if remote else []),
-    ]
+    module = ["flows.store.pushing"] if verb == "push" else ["dvc", "--wait-for-lock", verb]
+    options = [*(["--force"] if force else []), *(["--remote", remote] if remote else [])]
+    command = [sys.executable, "-m", *module, *options]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1", "NO_COLOR": "1"}
     try:
         done = subprocess.run(

@@ -90,9 +90,8 @@ def test_what_is_needed_comes_in_one_transfer_and_nothing_more(
     sharing.bring(one, staleness.forecasts(one, ["rex"]))
     folder = one.subject("rex").folder
     stages = [f"{folder}/dvc.yaml:{stage}" for stage in ("segment", "fine_tune", "sample")]
-    images = f"{one.prior('dog')}/dvc.yaml:class_prior"
-    # the photos never left this clone; evaluate and report are made anew
-    assert asked == [sorted([*stages, images])]
+    others = [f"{folder}/photos.dvc", f"{one.prior('dog')}/dvc.yaml:class_prior"]
+    assert asked == [sorted([*stages, *others])], "evaluate and report are made anew"
 
 
 def test_a_race_is_decided_by_committing_again(
