@@ -34,6 +34,8 @@ def sections() -> Iterator[tuple[str, type[BaseModel]]]:
     yield "inbox", import_module("flows.intake.options").Params
     yield "webhook", import_module("flows.intake.webhook").Params
     yield "serve", import_module("flows.serving.params").Params
+    yield "sharing", import_module("flows.store.sharing").Params
+    yield "workers", import_module("flows.pool").Params
 
 
 def options() -> Iterator[tuple[str, type[BaseModel]]]:

@@ -11,8 +11,20 @@ from pathlib import Path
 
 from pydantic import Field
 
-from flows import night_report, notices, personalize, priors, retention, together, transient, turns
+from flows import (
+    batches,
+    night_report,
+    notices,
+    personalize,
+    pool,
+    priors,
+    retention,
+    together,
+    transient,
+    turns,
+)
 from flows.night_report import Night
+from flows.priors import Priors
 from flows.store import staleness
 from flows.store.staleness import Forecast
 from flows.store.untouched import Untouched
@@ -76,7 +88,7 @@ def run(
     """Bring some subjects up to date; one look at all of them first.
 
     Args:
-        update: default: one after another, in this process.
+        update: default: by the pool of workers where params name one, else one after another in this process.
     Returns:
         A row per subject, a failed one with its reason, and what the night cost.
     """
@@ -84,14 +96,19 @@ def run(
     forecasts = staleness.forecasts(workspace, names, Untouched(workspace))
     stale = [forecast for forecast in forecasts if forecast.error is None and not forecast.fresh]
     before = night_report.snapshots(workspace, stale)
-    shared = priors.first(workspace, stale, tell)
+    pooled = update is None and pool.options(workspace).pool is not None
+    shared = Priors() if pooled else priors.first(workspace, stale, tell)  # a pool's workers make them
     failures = {
         forecast.name: _failure(shared.failed[missing], f"class pictures of {missing}: ")
         for forecast in stale
         for missing in sorted(priors.of(forecast) & set(shared.failed))
     }
     failures |= _in_attempts(
-        workspace, [one for one in stale if one.name not in failures], tell, update or one_by_one, options
+        workspace,
+        [one for one in stale if one.name not in failures],
+        tell,
+        update or (by_pool if pooled else one_by_one),
+        options,
     )
     reasons = {name: failure.reason for name, failure in failures.items()}
     return night_report.drawn_up(workspace, began, forecasts, before, reasons, shared)
@@ -110,6 +127,23 @@ def one_by_one(workspace: Workspace, stale: Sequence[Forecast], tell: personaliz
             log.warning("%s: %s", forecast.name, error, exc_info=not known)
             failed[forecast.name] = _failure(error)
     return failed
+
+
+def by_pool(workspace: Workspace, stale: Sequence[Forecast], tell: personalize.Tell) -> dict[str, Failure]:
+    """Let the workers of the pool bring stale subjects up to date.
+
+    Raises:
+        UserError: the params of pool and sharing are wrong.
+    """
+    try:
+        results = batches.run(workspace, stale, tell)
+    except Transient as error:  # no workers, or no way to them
+        return {forecast.name: _failure(error) for forecast in stale}
+    return {
+        name: Failure(result.error, result.passing)
+        for name, result in results.items()
+        if result.error is not None
+    }
 
 
 def finish(workspace: Workspace, night: Night) -> Path:

@@ -22,6 +22,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 
 from flows import dead_runs, execution
 from flows.execution import Outcome
+from flows.store import sharing
 from flows.store.pipeline import Stage
 from flows.store.staleness import Verdict
 from flows.workspace import SubjectFolder, Workspace, find
@@ -53,11 +54,11 @@ def personalize(name: str, project: str | None = None) -> list[dict[str, Any]]:
         What became of each stage, in order.
     """
     workspace = Workspace(Path(project)) if project else find()
-    subject = workspace.subject(name)
-    progress = _Progress(subject)
     began = get_run_context().start_time
     posted = deployment.id is not None  # nobody sits before it and could try again
-    with TagsContext(current_tags=set()):
+    with sharing.round_trip(workspace, name), TagsContext(current_tags=set()):
+        subject = workspace.subject(name)
+        progress = _Progress(subject)
         outcomes = execution.bring_up_to_date(subject, as_task(), progress.tell, wait=posted)
     dead_runs.bury(tag(name), began)
     _show(subject, outcomes)

@@ -60,9 +60,9 @@ def transfer(
     """
     if not wanted:
         return "nothing recorded yet"
-    module = ["flows.store.pulling"] if verb == "pull" else ["dvc", verb]
+    module = "flows.store.pulling" if verb == "pull" else "flows.store.pushing"
     options = [*(["--force"] if force else []), *(["--remote", remote] if remote else [])]
-    command = [sys.executable, "-m", *module, *options]
+    command = [sys.executable, "-m", module, *options]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1", "NO_COLOR": "1"}
     try:
         done = subprocess.run(

@@ -37,6 +37,7 @@ def make(stage: str, out: Path, settings: Settings, told: dict[str, Any], **inpu
     """Write the stage's output; misbehaves when the environment says so, for tests of faults."""
     options, recipe = settings.section(Params, stage), settings.recipe(stage)
     _log(out, stage)
+    time.sleep(float(os.environ.get("STANDIN_SECONDS", "0")))
     with staged(out) as folder:
         content = {"options": options.model_dump(), "recipe": recipe, "told": told, "inputs": digest(inputs)}
         (folder / "result.json").write_text(json.dumps(content, sort_keys=True))

@@ -1,0 +1,302 @@
+"""How several machines work at one fleet: subjects' folders travel through git, bytes through the DVC remote.
+
+A machine takes what others have done (`take`, `bring`), works, and hands its own on (`give`). What it hands on is a
+commit with the files of its subjects alone, made on the newest commit that the others see: the history stays a line,
+and a race is decided by making the commit again. The checkout is not touched by it, so a run in it sees no change;
+a push that failed leaves the files as they are, and the next `give` hands them on.
+
+Bytes go first and the commit last: what git names can be had.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+
+from pydantic import Field
+
+from flows.lock import held
+from flows.store import git, remote, staleness
+from flows.store.staleness import Forecast
+from flows.workspace import SubjectFolder, Workspace
+from tasks.shared import params
+from tasks.shared.errors import Transient, UserError
+
+log = logging.getLogger(__name__)
+
+MADE = frozenset({"dvc.lock", "dvc.yaml", "history.jsonl", ".gitignore"})
+"""Files that the tool writes: when two machines changed one, the version that others see already stays."""
+
+TOLD = ("subject.yaml", "photos.dvc")
+"""Files that say what a person wants; two versions of one are for a person to decide."""
+
+PRIOR = ("class.yaml", "dvc.yaml", "dvc.lock", ".gitignore")
+CODE = ("flows/", "tasks/")
+
+_cared_for: ContextVar[bool] = ContextVar("cared_for", default=False)
+
+
+class Params(params.Params):
+    """Whether and how this checkout shares its subjects with other machines."""
+
+    git_remote: str | None = Field(
+        default=None,
+        description="git remote through which subjects travel, such as origin; null: one machine",
+    )
+    branch: str = Field(default="main", description="its branch that all machines work at")
+    deadline_s: float = Field(
+        default=600, ge=1, description="seconds after which one transfer of bytes or of git is given up"
+    )
+    attempts: int = Field(
+        default=10, ge=1, le=100, description="pushes tried when others push at the same time"
+    )
+
+
+def options(workspace: Workspace) -> Params:
+    """The section `sharing` of params.yaml."""
+    return params.validate(Params, workspace.section("sharing"), "params.yaml: sharing")
+
+
+def on(workspace: Workspace) -> bool:
+    """Whether this checkout shares at all."""
+    return options(workspace).git_remote is not None
+
+
+def take(workspace: Workspace) -> list[str]:
+    """Bring the checkout to what the others see; returns the files that changed.
+
+    Results that were not handed on stay, unless others have handed on the same subject's.
+
+    Raises:
+        UserError: this checkout has commits, or changes by hand, that the others' contradict.
+        Transient: the remote is away.
+    """
+    root, told = workspace.root, options(workspace)
+    with _alone(workspace):
+        tip = _fetch(workspace, told)
+        if tip == git.call(root, "rev-parse", "--verify", "HEAD"):
+            return []
+        if not git.succeeds(root, "merge-base", "--is-ancestor", "HEAD", tip):
+            raise UserError(
+                f"{root}: has commits that {told.git_remote}/{told.branch} lacks; "
+                f"`git pull --rebase {told.git_remote} {told.branch} && git push` brings both together"
+            )
+        theirs = _changed(root, "HEAD", tip)
+        clash = sorted(theirs & _changed_here(root))
+        for path in clash:
+            if Path(path).name not in MADE and not _same(root, path, tip):
+                raise UserError(
+                    f"{root / path}: changed here and by others; commit and push it, or undo with "
+                    f"`git checkout -- {path}`"
+                )
+        lying = (
+            set(git.lines(root, "ls-tree", "-r", "-z", "--name-only", tip, "--", *clash)) if clash else set()
+        )
+        if lying:
+            git.call(root, "checkout", "-q", tip, "--", *sorted(lying))
+        if gone := [path for path in clash if path not in lying]:
+            git.call(root, "checkout", "-q", "HEAD", "--", *gone)
+        git.call(root, "merge", "-q", "--ff-only", tip)
+        return sorted(theirs)
+
+
+def new_code(changed: Iterable[str]) -> bool:
+    """Whether a process that runs must end to see what `take` brought."""
+    return any(path.startswith(CODE) and not path.endswith(".md") for path in changed)
+
+
+def bring(workspace: Workspace, forecasts: Iterable[Forecast]) -> None:
+    """Fetch in one go the bytes that the runs of some subjects need and this machine lacks.
+
+    What a stage is about to make anew is not fetched. What cannot be had is left to the subject's own run, which
+    says so.
+    """
+    wanted: list[str] = []
+    for forecast in forecasts:
+        if not forecast.to_run:
+            continue
+        if forecast.photos:
+            wanted.append(str(workspace.subject(forecast.name).photos_file))
+        wanted += [verdict.stage.target for verdict in forecast.verdicts if verdict.restorable]
+    try:
+        remote.transfer(
+            workspace, "pull", list(dict.fromkeys(wanted)), options(workspace).deadline_s, force=True
+        )
+    except UserError as error:
+        log.warning("%s; asking again, subject by subject", error)
+
+
+def give(workspace: Workspace, names: Sequence[str], message: str) -> str | None:
+    """Hand some subjects on: bytes to the DVC remote, then one commit with their files.
+
+    Returns:
+        The commit; None if the others have it all, or have finished the same subjects meanwhile.
+    Raises:
+        UserError, Transient: it could not be handed on; nothing is lost, the next call does it.
+    """
+    root, told = workspace.root, options(workspace)
+    subjects = [workspace.subject(name) for name in names]
+    try:
+        remote.transfer(workspace, "push", remote.targets(workspace, names), told.deadline_s)
+    except UserError as error:
+        raise Transient(str(error)) from error  # the next attempt, here or elsewhere, may find it back
+    for attempt in range(told.attempts):
+        with _alone(workspace):
+            tip = _fetch(workspace, told)
+            mine = _own(root, subjects, tip)
+            if not mine:
+                return None
+            commit = _commit(root, tip, mine, message)
+            try:
+                git.call(
+                    root,
+                    "push",
+                    "-q",
+                    str(told.git_remote),
+                    f"{commit}:refs/heads/{told.branch}",
+                    deadline_s=told.deadline_s,
+                )
+            except git.Rejected as error:
+                log.info("git push came second (%s); again", error)
+            else:
+                return commit
+        time.sleep(random.uniform(0.0, 0.2 * 2 ** min(attempt, 5)))
+    raise Transient(f"git push: others came first {told.attempts} times; run again")
+
+
+def require_same_settings(workspace: Workspace) -> None:
+    """Refuse to let others work for this machine with other settings or code than it has.
+
+    Raises:
+        UserError: names the file.
+    """
+    root, told = workspace.root, options(workspace)
+    with _alone(workspace):
+        tip = _fetch(workspace, told)
+    changed = git.lines(root, "diff", "-z", "--name-only", "--relative", tip, "--", "params.yaml", *CODE)
+    if changed:
+        raise UserError(
+            f"{root / changed[0]}: not what the workers have; commit and push it to {told.git_remote}/{told.branch}, "
+            "or take theirs with `git pull`"
+        )
+
+
+@contextlib.contextmanager
+def round_trip(workspace: Workspace, name: str) -> Iterator[None]:
+    """Take before and give after one subject's run, finished or not; nothing where sharing is off.
+
+    Raises:
+        UserError, Transient: as `take` and `give`; an error of the run itself comes first.
+    """
+    if _cared_for.get() or not on(workspace):
+        yield
+        return
+    if new_code(take(workspace)):
+        raise Transient("new code came by git: run again")  # a new process sees it
+    bring(workspace, staleness.forecasts(workspace, [name]))
+    try:
+        yield
+    except Exception as failure:
+        with contextlib.suppress(UserError, Transient):
+            give(workspace, [name], f"{name}: as far as it came")
+        raise failure
+    give(workspace, [name], f"{name}: up to date")
+    with contextlib.suppress(UserError, Transient):
+        take(workspace)
+
+
+@contextlib.contextmanager
+def cared_for() -> Iterator[None]:
+    """Within it `round_trip` does nothing: the caller takes and gives for many subjects."""
+    token = _cared_for.set(True)
+    try:
+        yield
+    finally:
+        _cared_for.reset(token)
+
+
+@contextlib.contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    """One of our processes at a time at this checkout's git."""
+    with held(workspace.state / "git.lock"):
+        yield
+
+
+def _fetch(workspace: Workspace, told: Params) -> str:
+    """The newest commit that all see."""
+    if told.git_remote is None:
+        raise UserError("params.yaml: sharing.git_remote: null; name the git remote that the machines share")
+    place = f"refs/remotes/{told.git_remote}/{told.branch}"
+    git.call(
+        workspace.root,
+        "fetch",
+        "-q",
+        told.git_remote,
+        f"+refs/heads/{told.branch}:{place}",
+        deadline_s=told.deadline_s,
+    )
+    return git.call(workspace.root, "rev-parse", "--verify", place)
+
+
+def _changed(root: Path, before: str, after: str) -> set[str]:
+    return set(git.lines(root, "diff", "-z", "--name-only", "--no-renames", "--relative", before, after))
+
+
+def _changed_here(root: Path) -> set[str]:
+    """Files of the checkout that are not as in HEAD, those that git does not know included."""
+    known = git.lines(root, "diff", "-z", "--name-only", "--no-renames", "--relative", "HEAD")
+    return {*known, *git.lines(root, "ls-files", "-z", "--others", "--exclude-standard")}
+
+
+def _same(root: Path, path: str, tip: str) -> bool:
+    """Whether a file lies here as it is in a commit."""
+    if not (root / path).is_file():
+        return False
+    known = git.lines(root, "ls-tree", "-z", "--object-only", tip, "--", path)
+    return known == [git.call(root, "hash-object", "--", path)]
+
+
+def _own(root: Path, subjects: Iterable[SubjectFolder], tip: str) -> list[str]:
+    """Files to hand on: those of the subjects that differ from `tip`, without what others have finished.
+
+    Raises:
+        UserError: a person changed the same file elsewhere.
+    """
+    theirs, mine = _changed(root, "HEAD", tip), list[str]()
+    for subject in subjects:
+        for files in (_files(subject), _prior_files(subject)):
+            paths = [path.relative_to(root).as_posix() for path in files if path.is_file()]
+            new = [path for path in paths if not (_same(root, path, tip) or _same(root, path, "HEAD"))]
+            clash = [path for path in new if path in theirs]
+            if by_hand := [path for path in clash if Path(path).name not in MADE]:
+                raise UserError(f"{root / by_hand[0]}: changed here and by others; settle it with `git pull`")
+            if clash:
+                log.info("%s: others have handed it on already; theirs stays", subject.name)
+            else:
+                mine += new
+    return list(dict.fromkeys(mine))
+
+
+def _files(subject: SubjectFolder) -> list[Path]:
+    consent = [subject.identity.consent] if subject.identity.consent else []
+    return [subject.folder / name for name in (*TOLD, *consent, *sorted(MADE))]
+
+
+def _prior_files(subject: SubjectFolder) -> list[Path]:
+    return [subject.prior / name for name in PRIOR]
+
+
+def _commit(root: Path, parent: str, paths: Sequence[str], message: str) -> str:
+    """A commit of some files of the checkout upon `parent`, beside the checkout's own index."""
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        git.call(root, "read-tree", parent, environment=index)
+        git.call(root, "add", "-f", "--", *paths, environment=index)
+        tree = git.call(root, "write-tree", environment=index)
+    return git.call(root, "commit-tree", tree, "-p", parent, "-m", message)
