@@ -2,14 +2,15 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flows.lock import held
 from flows.store import versions
-from flows.workspace import SubjectFolder, Workspace, delete, prepare_prior, write_subject
+from flows.workspace import SubjectFolder, Workspace, delete, prepare_prior, write_if_changed, write_subject
 from tasks.shared import params, settings
 from tasks.shared.errors import UserError
 from tasks.shared.subject import Subject, slug_of
@@ -97,21 +98,38 @@ def add(
 def _ingest(
     workspace: Workspace, sources: Sequence[Path], folder: Path, told: dict[str, Any], consent: Path | None
 ) -> None:
-    """Fill photos/, then write subject.yaml: a failure before leaves the old ones."""
+    """Fill photos/, then write subject.yaml: a failure before leaves the old ones, the consent record too."""
     from tasks import ingest
 
     candidate = folder / CANDIDATE
     if (folder / "subject.yaml").exists():
         shutil.copy(folder / "subject.yaml", candidate)
-    if consent is not None:
-        try:
-            shutil.copyfile(consent, folder / told["consent"])
-        except OSError as error:
-            raise UserError(f"--consent {consent}: cannot be read ({error.strerror})") from error
     write_subject(candidate, told)
     source = sources[0] if len(sources) == 1 else list(sources)
-    ingest.run(source, folder / "photos", settings.load(workspace.params_file, candidate))
-    candidate.replace(folder / "subject.yaml")
+    with _consent_given(folder / str(told.get("consent")), consent):
+        ingest.run(source, folder / "photos", settings.load(workspace.params_file, candidate))
+        candidate.replace(folder / "subject.yaml")
+
+
+@contextmanager
+def _consent_given(record: Path, consent: Path | None) -> Iterator[None]:
+    """The new record in place of the old one, which comes back where the photos are refused."""
+    if consent is None:
+        yield
+        return
+    before = record.read_bytes() if record.exists() else None
+    try:
+        shutil.copyfile(consent, record)
+    except OSError as error:
+        raise UserError(f"--consent {consent}: cannot be read ({error.strerror})") from error
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            record.unlink()
+        else:
+            write_if_changed(record, before.decode("utf-8"))
+        raise
 
 
 def _summary(path: Path) -> tuple[int, list[str]]:

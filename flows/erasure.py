@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from flows import history, timings
+from flows.intake import drops
 from flows.lock import held
 from flows.store import objects
 from flows.workspace import SubjectFolder, delete
@@ -29,12 +30,13 @@ class Record:
     versions: int
     objects: int  # removed from the cache, the remote, or both
     kept: int  # left, because others use them
+    drops: int  # folders and zips that had made its versions, out of the inbox's done/
     remote: str | None  # its name; None: there is none
     digest: str  # SHA-256 of the removed objects' names, sorted, one a line
 
 
 def everywhere(subject: SubjectFolder) -> Record:
-    """Remove the subject, its objects and its name in our own records, and say what was removed.
+    """Remove the subject, its objects, its drops and its name in our own records, and say what was removed.
 
     The objects go first and the folder last: after an interruption the same command goes on.
 
@@ -52,6 +54,7 @@ def everywhere(subject: SubjectFolder) -> Record:
             len(history.read(subject)),
             removed.found,
             removed.kept,
+            drops.forget(workspace, subject.name),
             removed.remote,
             hashlib.sha256("\n".join(removed.names).encode()).hexdigest(),
         )

@@ -402,9 +402,9 @@ def _record(
     for complaint in wrong:
         print(complaint)
     record(
-        "exactly once: accepted contents without exactly one completed run, and all else that is wrong",
+        "exactly once",
         len(wrong),
-        "0",
+        "0 of the accepted contents without one completed run, with two, half, lost or unexplained",
         not wrong,
         drops=len(plan.uploads),
         subjects=len(plan.contents),
