@@ -10,7 +10,7 @@ from typing import Any
 
 from flows.lock import held
 from flows.store import versions
-from flows.workspace import SubjectFolder, Workspace, delete, prepare_prior, write_if_changed, write_subject
+from flows.workspace import SubjectFolder, Workspace, delete, prepare_prior, write_subject
 from tasks.shared import params, settings
 from tasks.shared.errors import UserError
 from tasks.shared.subject import Subject, slug_of
@@ -128,7 +128,7 @@ def _consent_given(record: Path, consent: Path | None) -> Iterator[None]:
         if before is None:
             record.unlink()
         else:
-            write_if_changed(record, before.decode("utf-8"))
+            record.write_bytes(before)
         raise
 
 

@@ -84,3 +84,25 @@ def test_a_person_without_consent_is_refused(workspace: Workspace, photos: Path,
     assert said.code == 2
     assert "consent" in said.err
     assert workspace.subjects() == []
+
+
+def test_a_refused_drop_leaves_the_consent_record_as_it_was(
+    workspace: Workspace, photos: Path, tmp_path: Path
+):
+    def record(name: str, who: str) -> Path:
+        path = tmp_path / name
+        lines = [f"given_by: {who}", "date: 2020-01-01", "purposes: [ingest, train, sample]"]
+        path.write_text("\n".join([*lines, "expires: 2999-01-01"]) + "\n")
+        return path
+
+    told = {"class": "man", "kind": "person"}
+    adding.add(workspace, [photos], name="joe", consent=record("first.yaml", "joe"), **told)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_bytes(b"no picture")
+    with pytest.raises(UserError):
+        adding.add(
+            workspace, [tmp_path / "bad"], name="joe", consent=record("second.yaml", "somebody"), **told
+        )
+    assert "joe" in (workspace.subjects_folder / "joe" / "consent.yaml").read_text()
+    adding.add(workspace, [photos], name="joe", consent=record("third.yaml", "joe again"), **told)
+    assert "joe again" in (workspace.subjects_folder / "joe" / "consent.yaml").read_text()
