@@ -1,6 +1,7 @@
 """The one way to ask for a run of a subject: posted as often as you like, it is one run per content."""
 
 import hashlib
+from typing import Any
 from uuid import UUID
 
 from prefect.deployments import run_deployment
@@ -18,7 +19,7 @@ def post(workspace: Workspace, name: str, attempt: int = 0) -> UUID:
     Returns:
         Id of the flow run.
     """
-    flow_run = run_deployment(
+    flow_run: Any = run_deployment(
         DEPLOYMENT,
         parameters={"name": name, "project": str(workspace.root)},
         idempotency_key=key(workspace, name, attempt),
