@@ -92,9 +92,7 @@ class Runner:
         """Make a due run ours. The server lets only one runner move it from Scheduled to Pending."""
         for deployment in among:
             due = client.get_scheduled_flow_runs_for_deployments([deployment], datetime.now(UTC))
-            for found in sorted(
-                due, key=lambda run: run.next_scheduled_start_time or run.expected_start_time
-            ):
+            for found in sorted(due, key=_when):
                 flow_run = client.read_flow_run(found.id)
                 if not (flow_run.state and flow_run.state.is_scheduled()):
                     continue  # somebody was faster
