@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -53,7 +54,7 @@ def sweep(
     mine = [flow_run for flow_run in begun if owner is None or flow_run.infrastructure_pid == owner]
     for flow_run in mine:
         if flow_run.state and flow_run.state.is_cancelling():
-            state = Cancelled(message="cancelled by its user")
+            state: State[Any] = Cancelled(message="cancelled by its user")
         else:
             state = Crashed(message=_again(client, flow_run, max_attempts, died))
         log.warning("%s: %s", flow_run.name, state.message)

@@ -13,12 +13,12 @@ import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL
@@ -92,9 +92,7 @@ class Runner:
         """Make a due run ours. The server lets only one runner move it from Scheduled to Pending."""
         for deployment in among:
             due = client.get_scheduled_flow_runs_for_deployments([deployment], datetime.now(UTC))
-            for found in sorted(
-                due, key=lambda run: run.next_scheduled_start_time or run.expected_start_time
-            ):
+            for found in sorted(due, key=_when):
                 flow_run = client.read_flow_run(found.id)
                 if not (flow_run.state and flow_run.state.is_scheduled()):
                     continue  # somebody was faster
@@ -130,7 +128,7 @@ class Runner:
         """Hand back what is being executed, for the next runner; not an attempt that failed."""
         for flow_run in list(self.executing):
             recovery.post_again(client, flow_run, recovery.attempt_of(flow_run))
-            state = Crashed(message="dreamline serve was ended; begun again at its next start")
+            state: State[Any] = Crashed(message="dreamline serve was ended; begun again at its next start")
             recovery.close(client, flow_run, state)
 
     def cancelled(self, client: SyncPrefectClient) -> bool:
@@ -158,7 +156,7 @@ def main() -> None:
         while not prefect_api.healthy(url):
             if ended.wait(0.2):
                 return
-        offered = {offer.apply(): flow for flow, offer in deployments.offered(workspace)}
+        offered = {cast(UUID, offer.apply()): flow for flow, offer in deployments.offered(workspace)}
         owner = f"{socket.gethostname()}:{workspace.root}"
         runner = Runner(offered, options, owner, alone="alone" in sys.argv[2:])
         threading.Thread(target=runner.work, args=(threading.Event(),), name="runs", daemon=True).start()
@@ -173,6 +171,12 @@ def main() -> None:
                 runner.leave(client)
             finally:  # what could not be told is found by the next sweep
                 lifeline.end_at_once()
+
+
+def _when(flow_run: Any) -> datetime:
+    """When a run was to begin; what was never scheduled comes first."""
+    when = flow_run.next_scheduled_start_time or flow_run.expected_start_time
+    return when or datetime.min.replace(tzinfo=UTC)
 
 
 def _words(error: BaseException) -> str:
