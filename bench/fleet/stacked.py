@@ -9,6 +9,7 @@ given beside wall time: on a busy machine it is the one to trust for one thread 
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -88,6 +89,7 @@ def told(
     }
     figure = ratios["wall_s"][at]
     shown = {"subjects_per_hour": hourly, "times_one_by_one": ratios, "steps_a_subject": steps}
+    shown["load_average"] = round(os.getloadavg()[0], 1)
     record(
         name, figure, f">= {bar} times as many subjects an hour at K={at}", figure >= bar, **shown, **facts
     )
