@@ -30,7 +30,8 @@ from tasks.shared.folders import staged
 from tasks.shared.settings import Settings
 from tasks.training import card, pictures
 from tasks.training.checkpoints import Checkpoints
-from tasks.training.engine import Member, Training, Watch
+from tasks.training.engine import Training
+from tasks.training.member import Member, Watch
 from tasks.training.options import Params
 
 __all__ = ["Job", "Params", "group_key", "run", "run_together"]

@@ -8,19 +8,16 @@ dropout. So no state of a random generator has to be saved, and a run that was k
 as one that was not.
 """
 
-import hashlib
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
-from torch import Tensor, nn
+from torch import nn
 
 from tasks.backbones.base import Backbone, Conditioning
 from tasks.diffusion.objective import Draw, Objective
@@ -28,35 +25,15 @@ from tasks.methods.base import Method, encoded
 from tasks.shared import progress
 from tasks.shared.errors import UserError
 from tasks.training import moving, optimizers
+from tasks.training.chance import own_chance
 from tasks.training.checkpoints import Checkpoints
+from tasks.training.member import Member, Row, Terms, Watch
 from tasks.training.options import Params
 
 log = logging.getLogger(__name__)
 
 FLUSH_STEPS = 10  # losses stay on the device for so many steps, then all are read at once
 HELD_DRAWS = 4  # batches of the loss on the way
-Row = dict[str, float]
-Terms = dict[str, Tensor]
-Watch = Callable[[int], Row]
-
-
-@dataclass
-class Member:
-    """One subject of a training, and what becomes of it.
-
-    Attributes:
-        seed: of everything that chance decides for it.
-        watch: called every `validation_steps` and at the end with the number of steps done; what it returns joins the curve.
-        curve: one row for each logged step: step, loss, each term by name, learning_rate, grad_norm; `held_*` now and then.
-        failure: why it left the training.
-    """
-
-    method: Method
-    seed: int
-    checkpoints: Checkpoints
-    watch: Watch | None = None
-    curve: list[Row] = field(default_factory=list)
-    failure: Exception | None = None
 
 
 class Training:
@@ -225,23 +202,8 @@ class Training:
         """Read the losses of the last steps into the curves."""
         for step, sums, rate in pending:
             for number, own in sums.items():
-                member = self.members[number]
-                if member.failure is None:
-                    self._note(member, step, own, rate)
+                self.members[number].note(step, own, rate)
         pending.clear()
-
-    def _note(self, member: Member, step: int, terms: Terms, rate: float) -> None:
-        values = {name: round(float(value), 6) for name, value in terms.items()}
-        norm = values.pop("grad_norm", 0.0)
-        loss = sum(values.values())
-        if math.isfinite(loss + norm):
-            row = {"step": step, "loss": round(loss, 6), **values, "learning_rate": rate, "grad_norm": norm}
-            member.curve.append(row)
-            return
-        member.failure = UserError(
-            f"fine_tune: the loss is no number any more at step {step}; try half the learning_rate "
-            f"({rate:g} now), mixed_precision: fp32, base.dtype: float32, or a smaller max_grad_norm"
-        )
 
     def _validate(self) -> None:
         """The loss on fixed draws (comparable along the run, unlike the training loss), and whatever `watch` does."""
@@ -331,16 +293,6 @@ class Run(Training):
         if self.members[0].failure:
             raise self.members[0].failure
         return self.members[0].curve
-
-
-@contextmanager
-def own_chance(seed: int, number: int) -> Iterator[torch.Generator]:
-    """A CPU generator for one batch; torch's global generators are set likewise and put back afterwards."""
-    digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
-    value = int.from_bytes(digest[:8], "little") >> 1
-    with torch.random.fork_rng():
-        torch.manual_seed(value)
-        yield torch.Generator().manual_seed(value)
 
 
 def _moves(module: nn.Module) -> bool:

@@ -12,7 +12,8 @@ from tasks.shared import plugins
 from tasks.shared.errors import UserError
 from tasks.shared.settings import Base
 from tasks.training.checkpoints import Checkpoints
-from tasks.training.engine import Member, Training
+from tasks.training.engine import Training
+from tasks.training.member import Member
 from tasks.training.options import Params
 from tasks.tuners import base as tuners
 
