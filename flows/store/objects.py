@@ -157,8 +157,8 @@ def _delete(store: Any, oids: Sequence[str]) -> None:
         for path in paths:
             store.fs.remove(path)
     else:
-        _delete_versions(store, paths)
         store.fs.rm(paths)  # by the thousand, where the storage can
+        _delete_versions(store, paths)  # afterwards, since a removal leaves a marker of its own
     get_index(store).clear()  # DVC remembers what a remote holds, and would not push it again
 
 

