@@ -13,7 +13,7 @@ from functools import partial
 from flows import execution, stages, timings, turns
 from flows.execution import Outcome
 from flows.lock import held
-from flows.store import staleness, versions
+from flows.store import recording, staleness, versions
 from flows.store.staleness import Forecast, Verdict
 from flows.workspace import Workspace
 from tasks.shared import memory, params
@@ -116,6 +116,8 @@ def _train(workspace: Workspace, names: Sequence[str], tell: Tell) -> list[str]:
             return []
         for name, verdict in verdicts.items():
             tell(name, verdict)
+        for verdict in verdicts.values():
+            recording.begin(verdict.stage)
         began = time.monotonic()
         failures = stages.call_together(workspace, [verdict.stage for verdict in verdicts.values()])
         seconds = (time.monotonic() - began) / len(verdicts)
