@@ -154,7 +154,7 @@ def _work(workspace: Workspace, names: Sequence[str]) -> list[Result]:
                 results.append(Result(forecast.name, "left", "this batch was ended meanwhile", passing=True))
                 continue
             results.append(_one(workspace, forecast))
-            if forecast.error is None and not (forecast.fresh and results[-1].ran == ()):
+            if forecast.error is None and sharing.news(workspace, forecast.name):
                 message = f"{forecast.name}: {_words(results[-1])}"
                 given[forecast.name] = background.submit(sharing.give, workspace, [forecast.name], message)
         results = [_settled(result, given.get(result.name)) for result in results]

@@ -16,22 +16,25 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 from pydantic import Field
 
-from flows.pool_api import TROUBLES, Board, Seen
 from flows.store import sharing, staleness
 from flows.store.staleness import Forecast
 from flows.workspace import Workspace
 from tasks.shared import params
 from tasks.shared.errors import Transient, UserError
 
+if TYPE_CHECKING:
+    from flows.pool_api import Board
+
 log = logging.getLogger(__name__)
 
 ARTIFACT = "batch"
-_AWAY = (UserError, OSError, *TROUBLES)
+_TROUBLES = (httpx.HTTPError, RuntimeError, OSError)  # what a call raises while the API is away
 
 Finished = Callable[[str, dict[str, Any]], None]
 """Hears name and fields of `batches.Result` of a subject that has an end."""
@@ -68,6 +71,19 @@ class Params(params.Params):
 def options(workspace: Workspace) -> Params:
     """The section `workers` of params.yaml."""
     return params.validate(Params, workspace.section("workers"), "params.yaml: workers")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A batch run as Prefect's API shows it; `sign` changes as long as it lives."""
+
+    id: UUID
+    names: tuple[str, ...]
+    state: str
+    running: bool
+    starting: bool
+    final: bool
+    sign: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -159,8 +175,13 @@ def look_after(
         UserError: there is no deployment `batch/batch`.
         Transient: no worker, or no API, for `patience_s`.
     """
-    if batches:
-        _Night(workspace, told, board or Board(str(told.pool), told.queue), finished).run(batches)
+    if not batches:
+        return
+    if board is None:
+        from flows.pool_api import Board  # imports Prefect
+
+        board = Board(str(told.pool), told.queue)
+    _Night(workspace, told, board, finished).run(batches)
 
 
 class _Night:
@@ -189,7 +210,7 @@ class _Night:
             try:
                 self._post()
                 heard = self._look(heard)
-            except _AWAY as error:
+            except (UserError, *_TROUBLES) as error:
                 log.warning("%s; looking again in %s s", error, self.told.poll_s)
                 for flight in self.flights.values():
                     flight.since = time.monotonic()  # nobody could hear them
@@ -280,7 +301,7 @@ class _Night:
             log.warning("%s", error)
 
     def _give_up(self) -> None:
-        with contextlib.suppress(*TROUBLES):
+        with contextlib.suppress(*_TROUBLES):
             for posted in self.flights:
                 self.board.bury(posted, "no worker took it", cancelled=True)
         raise Transient(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -24,30 +22,15 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
+from flows.pool import Seen
 from tasks.shared.errors import UserError
 
 DEPLOYMENT = "batch/batch"
 BEAT = "prefect.flow-run.heartbeat"
 UNFINISHED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
-
-TROUBLES = (httpx.HTTPError, PrefectHTTPStatusError)
-"""What a call raises while the API is away."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A batch run as the API shows it; `sign` changes as long as it lives."""
-
-    id: UUID
-    names: tuple[str, ...]
-    state: str
-    running: bool
-    starting: bool
-    final: bool
-    sign: tuple[Any, ...]
 
 
 class Board:

@@ -170,6 +170,13 @@ def give(workspace: Workspace, names: Sequence[str], message: str) -> str | None
     raise Transient(f"git push: others came first {told.attempts} times; run again")
 
 
+def news(workspace: Workspace, name: str) -> bool:
+    """Whether a subject here differs from what this checkout has taken: it ran, or could not be handed on before."""
+    subject, root = workspace.subject(name), workspace.root
+    files = [path for path in (*_files(subject), *_prior_files(subject)) if path.is_file()]
+    return not all(_same(root, path.relative_to(root).as_posix(), "HEAD") for path in files)
+
+
 def require_same_settings(workspace: Workspace) -> None:
     """Refuse to let others work for this machine with other settings or code than it has.
 

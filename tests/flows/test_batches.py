@@ -11,11 +11,10 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from ruamel.yaml import YAML
 
-from flows import batches, pool
-from flows.batches import Result
-from flows.pool import Batch, Params
-from flows.pool_api import Board, Seen
+from flows import pool
+from flows.pool import Batch, Params, Seen
 from flows.store import remote, sharing
 from flows.store.pipeline import Stage
 from flows.store.staleness import Forecast, Verdict
@@ -89,7 +88,7 @@ def test_two_methods_of_a_class_do_not_both_make_its_prior(workspace: Workspace)
 # How the night looks after them: a world without clocks, networks and processes
 
 
-class World(Board):
+class World:
     """Prefect and git as the night sees them; `sleep` is when something happens."""
 
     def __init__(self) -> None:
@@ -167,7 +166,8 @@ class World(Board):
         self.told[name] = told
 
     def night(self, *cut: Batch, **options: Any) -> None:
-        pool.look_after(Workspace(Path()), Params(pool="p", poll_s=10, **options), cut, self.hear, self)
+        board: Any = self
+        pool.look_after(Workspace(Path()), Params(pool="p", poll_s=10, **options), cut, self.hear, board)
 
 
 @pytest.fixture
@@ -314,12 +314,20 @@ def test_without_a_worker_the_night_gives_up_and_leaves_nothing_posted(world: Wo
 # What a worker does with one
 
 
-def run_batch(workspace: Workspace, names: list[str]) -> dict[str, Result]:
-    told = batches.batch(names, str(workspace.root))
-    return {row["name"]: Result(**row) for row in told}
+@pytest.fixture
+def run_batch(api: str) -> Callable[..., dict[str, Any]]:
+    """The flow, in this process; a `batches.Result` per subject."""
+    from flows import batches, personalize
+
+    def run(workspace: Workspace, names: list[str]) -> dict[str, Any]:
+        with personalize.settings(api):
+            told = batches.batch(names, str(workspace.root))
+        return {row["name"]: batches.Result(**row) for row in told}
+
+    return run
 
 
-def test_one_that_fails_stops_no_other(workspace: Workspace, api: str):
+def test_one_that_fails_stops_no_other(workspace: Workspace, run_batch: Callable[..., Any]):
     fleet(workspace, a="dog", b="dog", c="dog")
     shutil.rmtree(workspace.subject("b").folder / "photos")
     found = run_batch(workspace, ["a", "b", "nobody", "c"])
@@ -336,9 +344,7 @@ def test_one_that_fails_stops_no_other(workspace: Workspace, api: str):
 
 
 def test_results_are_handed_on_and_what_could_not_be_is_said(
-    hub: Path,
-    api: str,
-    monkeypatch: pytest.MonkeyPatch,
+    hub: Path, run_batch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ):
     one, two = clone(hub, "one"), clone(hub, "two")
     make(one, "bob")
@@ -363,7 +369,7 @@ def test_results_are_handed_on_and_what_could_not_be_is_said(
     assert said[0].startswith("bob: ") and said[1].startswith("rex: ")
 
 
-def test_new_code_is_left_to_a_new_process(hub: Path, api: str):
+def test_new_code_is_left_to_a_new_process(hub: Path, run_batch: Callable[..., Any]):
     one, two = clone(hub, "one"), clone(hub, "two")
     (one.root / "flows" / "new.py").write_text("")
     for command in (["add", "-A"], ["commit", "-qm", "code"], ["push", "-q"]):
@@ -378,6 +384,8 @@ def test_new_code_is_left_to_a_new_process(hub: Path, api: str):
 
 
 def test_a_pool_without_sharing_is_refused_and_no_pool_is_nothing(workspace: Workspace):
+    from flows import batches
+
     assert batches.run(workspace, []) == {}
     workspace.params_file.write_text(PARAMS + "workers: {pool: gpus}\n")
     with pytest.raises(UserError, match=r"sharing\.git_remote"):
@@ -385,7 +393,8 @@ def test_a_pool_without_sharing_is_refused_and_no_pool_is_nothing(workspace: Wor
 
 
 def test_prefect_yaml_agrees_with_params_yaml():
-    deployed = {one["name"]: one for one in read_yaml(REPO / "prefect.yaml")["deployments"]}
+    prefect = YAML(typ="safe").load(REPO / "prefect.yaml")  # Prefect takes anchors, params.yaml does not
+    deployed = {one["name"]: one for one in prefect["deployments"]}
     told = read_yaml(REPO / "params.yaml")
     (schedule,) = deployed["nightly"]["schedules"]
     assert (schedule["cron"], schedule["timezone"]) == (told["nightly"]["cron"], told["nightly"]["timezone"])
@@ -401,8 +410,11 @@ def test_prefect_deploy_and_a_process_worker_run_what_the_night_posts(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ):
+    from flows import nightly, personalize
+    from flows.pool_api import Board
+
     night, host = clone(hub, "night"), clone(hub, "host")
-    with pytest.raises(UserError, match="prefect deploy --all"):
+    with personalize.settings(api), pytest.raises(UserError, match="prefect deploy --all"):
         Board("dreamline", "nightly").require()
 
     def prefect(*arguments: str, **environment: str) -> str:
@@ -419,7 +431,7 @@ def test_prefect_deploy_and_a_process_worker_run_what_the_night_posts(
 
     prefect("work-pool", "create", "dreamline", "--type", "process")
     assert "nightly/nightly" in prefect("deploy", "--all")
-    with pytest.raises(UserError, match="is in 'dreamline'; make"):
+    with personalize.settings(api), pytest.raises(UserError, match="is in 'dreamline'; make"):
         Board("another", "nightly").require()
     worker = ["worker", "start", "--pool", "dreamline", "--type", "process", "--limit", "1", "--run-once"]
 
@@ -435,9 +447,8 @@ def test_prefect_deploy_and_a_process_worker_run_what_the_night_posts(
     )
     for command in (["commit", "-qam", "a pool"], ["push", "-q"]):
         run_git(night.root, *command)
-    from flows import nightly
-
-    (row,) = nightly.run(night, ["rex"])
+    with personalize.settings(api):
+        (row,) = nightly.run(night, ["rex"])
     assert (row.state, row.reason.partition(":")[0]) == ("new", "class_prior")
     assert row.scores == {"dino": 0.5}
     assert (night.subject("rex").folder / "report" / "index.html").exists()
