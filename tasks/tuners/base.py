@@ -50,7 +50,9 @@ class Tuner:
     """The contract; an option fills it in."""
 
     trains_text = False  # True: text encoders move too, so their embeddings must not be cached
-    stackable = False  # True: `stack` is there, and the result equals that of training one by one
+    stackable = (
+        False  # True: `stack` is there, and the result is that of training one by one but for rounding
+    )
 
     def __init__(self, params: params.Params):
         self.params = params
