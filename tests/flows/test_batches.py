@@ -1,9 +1,7 @@
 """Batches: how they are cut, what a worker does with one, and how the night looks after those it posted."""
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -380,7 +378,7 @@ def test_new_code_is_left_to_a_new_process(hub: Path, run_batch: Callable[..., A
     assert run_batch(two, ["rex"])["rex"].state == "done"
 
 
-# With the real Prefect
+# How the files agree; bench.fleet.two_hosts runs `prefect deploy` and real workers
 
 
 def test_a_pool_without_sharing_is_refused_and_no_pool_is_nothing(workspace: Workspace):
@@ -402,54 +400,3 @@ def test_prefect_yaml_agrees_with_params_yaml():
     beat_s = int(deployed["batch"]["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
     assert 3 * beat_s <= told["workers"]["silent_s"]
     assert told["workers"]["pool"] is None and told["sharing"]["git_remote"] is None, "off on one machine"
-
-
-def test_prefect_deploy_and_a_process_worker_run_what_the_night_posts(
-    hub: Path,
-    api: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-):
-    from flows import nightly, personalize
-    from flows.pool_api import Board
-
-    night, host = clone(hub, "night"), clone(hub, "host")
-    with personalize.settings(api), pytest.raises(UserError, match="prefect deploy --all"):
-        Board("dreamline", "nightly").require()
-
-    def prefect(*arguments: str, **environment: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            cwd=REPO,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    prefect("work-pool", "create", "dreamline", "--type", "process")
-    assert "nightly/nightly" in prefect("deploy", "--all")
-    with personalize.settings(api), pytest.raises(UserError, match="is in 'dreamline'; make"):
-        Board("another", "nightly").require()
-    worker = ["worker", "start", "--pool", "dreamline", "--type", "process", "--limit", "1", "--run-once"]
-
-    def sleep(seconds: float) -> None:
-        prefect(*worker, DREAMLINE_PROJECT=str(host.root), PREFECT_HOME=str(tmp_path / "home"))
-
-    monkeypatch.setattr(pool.time, "sleep", sleep)
-    for workspace in (night, host):
-        (workspace.root / ".git" / "info" / "exclude").write_text("/flows/*.py\n")
-        shutil.copy(REPO / "flows" / "batches.py", workspace.root / "flows" / "batches.py")
-    night.params_file.write_text(
-        night.params_file.read_text() + "workers: {pool: dreamline, silent_s: 600}\n"
-    )
-    for command in (["commit", "-qam", "a pool"], ["push", "-q"]):
-        run_git(night.root, *command)
-    with personalize.settings(api):
-        (row,) = nightly.run(night, ["rex"])
-    assert (row.state, row.reason.partition(":")[0]) == ("new", "class_prior")
-    assert row.scores == {"dino": 0.5}
-    assert (night.subject("rex").folder / "report" / "index.html").exists()
-    assert not (night.subject("rex").folder / "fine_tune").exists(), "weights stay at the remote"
