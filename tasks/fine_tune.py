@@ -60,7 +60,7 @@ def run_together(jobs: Sequence[Job]) -> dict[int, Exception]:
     """What `run` does for each job, several subjects trained in one step of one base.
 
     Files, facts and digests of params are those of `run`; numbers differ, since sums over more rows are rounded elsewhere.
-    Adam makes such differences grow: below 1e-4 of the adapter after some steps, 6 % after 300 on the miniature, where losses
+    Adam makes them grow: under 1e-4 of the adapter after 3 steps (tests), 6 % after 300 on the miniature, where losses
     differ by 0.006 at most (bench/fleet/stacked.py). Either goes on from the other's checkpoints.
 
     Returns:
