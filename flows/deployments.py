@@ -8,7 +8,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 
 from flows import nightly as every_night
-from flows import personalize
+from flows import personalize, pool
 from flows.workspace import Workspace, find
 from tasks.shared import params
 
@@ -21,7 +21,12 @@ def nightly(project: str | None = None) -> str:
 
 
 def offered(workspace: Workspace) -> list[tuple[Flow[..., Any], RunnerDeployment]]:
-    """Every flow that can be asked for, with its deployment; the more urgent come first."""
+    """Every flow that this machine executes, with its deployment; the more urgent come first.
+
+    None where a pool of workers does it: `prefect deploy` made the deployments then, under the same names.
+    """
+    if pool.options(workspace).pool is not None:
+        return []
     options = params.validate(every_night.Params, workspace.section("nightly"), "params.yaml: nightly")
     project = {"project": str(workspace.root)}
     at_night = Cron(options.cron, timezone=options.timezone)

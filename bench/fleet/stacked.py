@@ -2,6 +2,7 @@
 
     python -m bench.fleet.stacked                               # the miniature, 1 and 2 threads, K = 1 2 4 8 16
     python -m bench.fleet.stacked --only equal --steps 300      # adapters and losses against training alone, K = 2 4 8
+    python -m bench.fleet.stacked --only equal --double         # the same without rounding
     python -m bench.fleet.stacked --only full --work EMPTY      # Stable Diffusion 1.5's size, random weights
 
 Steps of all group sizes take turns, forwards and backwards, so that whoever else uses the machine slows all alike. CPU time is
@@ -141,8 +142,13 @@ def equal(project: Path, given: argparse.Namespace) -> None:
     base = Base(model=str(project / "data" / "miniature"), revision="unpinned")
     torch.set_num_threads(given.threads[0])
 
+    if given.double:
+        _everything_double()
+
     def trained(numbers: list[int]) -> list[tuple[list[torch.Tensor], list[float]]]:
         backbone = open_base(base, "cpu")
+        for module in (backbone.denoiser, *backbone.text_encoders.values()) if given.double else ():
+            module.double()
         with tempfile.TemporaryDirectory() as work:
             options = {"max_train_steps": given.steps, "train_batch_size": given.batch}
             one = training(backbone, numbers, tuner, Path(work), backbone.size_px, **options)
@@ -170,7 +176,14 @@ def equal(project: Path, given: argparse.Namespace) -> None:
             "base": "miniature",
         }
         bar = "adapters of a group within 1e-4 of those trained alone, relative to their size"
-        record(f"stacked, equality, K={size}", float(f"{adapter:.2e}"), bar, adapter <= 1e-4, **facts)
+        name = f"stacked, equality{' in float64' if given.double else ''}, K={size}"
+        record(name, float(f"{adapter:.2e}"), bar, adapter <= 1e-4, **facts)
+
+
+def _everything_double() -> None:
+    """From here on this process computes in float64, also where the code says float32: rounding has no part in a difference then."""
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
 
 
 def _apart(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
@@ -190,6 +203,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="measured steps of each size")
     parser.add_argument("--steps", type=int, default=STEPS, help="of the comparison of adapters")
     parser.add_argument("--batch", type=int, default=4, help="photos a batch in the comparison of adapters")
+    parser.add_argument("--double", action="store_true", help="compare adapters in float64")
     parser.add_argument("--compared", type=int, help="members that are also trained alone; default: all")
     parser.add_argument("--size-px", type=int, default=128, help="pictures at full size; 8 px a latent")
     parser.add_argument("--work", type=Path, help="an empty folder for the weights of --only full (4 GB)")

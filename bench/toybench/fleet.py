@@ -46,7 +46,9 @@ def workspace(project: Path, root: Path, changes: dict[str, Any]) -> Workspace:
             if not link.is_symlink():
                 link.symlink_to(project / "data" / name)
         text = StringIO()
-        YAML().dump(params.merged(params.read_yaml(project / "params.yaml"), changes), text)
+        told = params.merged(params.read_yaml(project / "params.yaml"), changes)
+        told["machine"]["subjects_at_once"] = 1  # so that no figure depends on who was trained beside whom
+        YAML().dump(told, text)
         write_if_changed(root / "params.yaml", text.getvalue())
         if not (root / ".git").exists():
             subprocess.run(["git", "init", "-q", str(root)], check=True)
