@@ -181,7 +181,7 @@ def equal(project: Path, given: argparse.Namespace) -> None:
 
 
 def _everything_double() -> None:
-    """From here on this process computes in float64, also where the code says float32: rounding has no part in a difference then."""
+    """From here on this process computes in float64, also where the code says float32: rounding explains no difference then."""
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
 
