@@ -19,8 +19,8 @@ from flows.store.staleness import Forecast, Verdict
 from flows.workspace import Workspace
 from tasks.shared.errors import Transient, UserError
 from tasks.shared.params import read_yaml
+from tests.flows.clones import clone, make, new_hub, run_git, transfer
 
-from .clones import clone, make, new_hub, run_git, transfer
 from .conftest import PARAMS, REPO, new_subject
 
 

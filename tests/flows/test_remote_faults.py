@@ -11,11 +11,11 @@ from flows import execution
 from flows.store import remote, staleness
 from flows.workspace import SubjectFolder, Workspace
 from tasks.shared.errors import UserError
+from tests.flows import s3_proxy
+from tests.flows.s3_proxy import Fault, Proxy
+from tests.flows.test_remote import s3  # noqa: F401 - a fixture
 
-from . import s3_proxy
 from .conftest import new_subject, new_workspace
-from .s3_proxy import Fault, Proxy
-from .test_remote import s3  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def at_server(bucket: Path) -> dict[str, str]:
         (s3_proxy.sometimes_reset, "", 240),
         (s3_proxy.slow, "", 240),
         (s3_proxy.hangs, "did not finish within", 15),
-        (s3_proxy.full, "failed to upload.*InsufficientStorage", 240),
+        (s3_proxy.full, "failed to transfer.*InsufficientStorage", 240),
         (s3_proxy.expired, "Forbidden|ExpiredToken", 240),
     ],
     ids=lambda value: getattr(value, "__name__", None),

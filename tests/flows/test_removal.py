@@ -17,10 +17,10 @@ import pytest
 from flows import erasure, execution, run_history, timings
 from flows.store import objects, remote
 from flows.workspace import SubjectFolder
+from tests.flows.test_remote import s3, use_s3  # noqa: F401 - a fixture
+from tests.flows.test_versions import changed
 
 from .conftest import new_subject
-from .test_remote import s3, use_s3  # noqa: F401 - a fixture
-from .test_versions import changed
 
 WEED = Path(sys.executable).parent / "weed"
 

@@ -10,9 +10,9 @@ from flows import execution, history, retention
 from flows.store import remote, staleness
 from flows.workspace import SubjectFolder, Workspace
 from tasks.shared.errors import UserError
+from tests.flows.test_versions import changed, contents, objects
 
 from .conftest import Command, new_subject
-from .test_versions import changed, contents, objects
 
 
 def keep(workspace: Workspace, versions: str, days: str = "null") -> None:

@@ -9,8 +9,8 @@ from flows import execution
 from flows.store import git, remote, sharing, staleness
 from flows.workspace import Workspace
 from tasks.shared.errors import Transient, UserError
+from tests.flows.clones import clone, make, new_hub, run_git, transfer
 
-from .clones import clone, make, new_hub, run_git, transfer
 from .conftest import new_subject
 
 

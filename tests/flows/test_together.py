@@ -15,9 +15,9 @@ from flows.lock import held
 from flows.store import staleness
 from flows.workspace import Workspace, write_subject
 from tasks.shared import manifest
+from tests.flows.test_real_stages import SMALL as SMALL_STAGES
 
 from .conftest import REPO, new_workspace
-from .test_real_stages import SMALL as SMALL_STAGES
 
 NAMES = ["rex", "tom", "zoe"]
 
