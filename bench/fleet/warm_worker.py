@@ -39,6 +39,7 @@ def project(folder: Path, steps: int) -> Path:
     tree["base"]["model"] = str(REPO / tree["base"]["model"])
     for key in ("dino", "clip"):
         tree["evaluate"][key] = str(REPO / tree["evaluate"][key])
+    tree["machine"]["subjects_at_once"] = 1  # one after the other is what is asked about
     tree["fine_tune"].update(max_train_steps=steps, validation_steps=0)
     tree["class_prior"].update(num_class_images=8, judge=None)
     tree["sample"].update(num_inference_steps=2, num_class_images=2, prompts=["a {subject} on the grass"])
@@ -60,7 +61,7 @@ def marks(root: Path) -> tuple[dict[str, float], dict[str, float]]:
     from flows import batches, personalize, prefect_api
     from flows.store.staleness import Verdict
     from flows.workspace import Workspace
-    from tasks.training.engine import Run
+    from tasks.training.engine import Training
 
     seen: dict[str, float] = {}
     cpu: dict[str, float] = {}
@@ -74,15 +75,15 @@ def marks(root: Path) -> tuple[dict[str, float], dict[str, float]]:
         elif event.action == "ran":
             mark(f"{name} {event.stage} ends")
 
-    one_step = Run._one_step
+    one_step = Training._one_step
 
-    def step(self: Run, number: int) -> Any:
+    def step(self: Training, number: int) -> Any:
         name = SECOND if f"{FIRST} report ends" in seen else FIRST
         if f"{name} first step" not in seen:
             mark(f"{name} first step")
         return one_step(self, number)
 
-    Run._one_step = step  # type: ignore[method-assign]
+    Training._one_step = step  # type: ignore[method-assign]
     personalize._listeners.append(tell)
     with prefect_api.connection(Workspace(root)) as wait, personalize.settings(wait()):
         results = batches.batch([FIRST, SECOND], str(root))
