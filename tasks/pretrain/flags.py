@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,12 +29,17 @@ def read(arguments: argparse.Namespace, model: type[Section]) -> Section:
     return params.validate(model, given, "flags")
 
 
-def run(train: Callable[[Path, Path, Path, Section], None], model: type[Section], about: str | None) -> None:
-    """The command line of a training on one thread: `train(data, out, work, options)` from flags."""
+def run(
+    train: Callable[..., None],
+    model: type[BaseModel],
+    about: str | None,
+    paths: Sequence[str] = ("data", "out", "work"),
+) -> None:
+    """The command line of a training on one thread: `train(*paths, options)`, a flag for each path."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("data", "out", "work"):
+    for name in paths:
         parser.add_argument(f"--{name}", type=Path, required=True)
     add(parser, model)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    train(given.data, given.out, given.work, read(given, model))
+    train(*(getattr(given, name) for name in paths), read(given, model))

@@ -9,7 +9,6 @@ heads on the image tower name what is in the picture while training.
 The figures are measured on `data/heldout` and nothing is chosen by them.
 """
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -369,15 +368,7 @@ def _text(scene: statements.Scene, rng: np.random.Generator, short: float) -> tu
 
 def main() -> None:
     """Command line of this file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for name in ("data", "tokenizer", "encoder", "out", "work"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    flags.add(parser, Params)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    train(given.data, given.tokenizer, given.encoder, given.out, given.work, flags.read(given, Params))
+    flags.run(train, Params, __doc__, paths=("data", "tokenizer", "encoder", "out", "work"))
 
 
 if __name__ == "__main__":

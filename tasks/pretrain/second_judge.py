@@ -5,7 +5,6 @@ loss, the texts and the figures are those of `judges`. Source: Zhai et al. 2022,
 contrastive), in the form of transformers' VisionTextDualEncoderModel; Liu et al. 2022, arXiv:2201.03545 (ConvNeXt).
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -119,15 +118,7 @@ def train(
 
 def main() -> None:
     """Command line of this file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for name in ("renders", "heldout", "tokenizer", "out", "work"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    flags.add(parser, Params)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    train(given.renders, given.heldout, given.tokenizer, given.out, given.work, flags.read(given, Params))
+    flags.run(train, Params, __doc__, paths=("renders", "heldout", "tokenizer", "out", "work"))
 
 
 if __name__ == "__main__":

@@ -213,3 +213,20 @@ def dvc_does_not_write_to_an_earlier_tests_stream() -> None:
         if name.startswith("dvc") and isinstance(logger, logging.Logger):
             for handler in list(logger.handlers):
                 logger.removeHandler(handler)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    """A bare repository with rex, not yet run; see clones.py."""
+    from tests.flows import clones
+
+    return clones.new_hub(tmp_path)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes move between a project and its remote without a process of their own."""
+    from flows.store import remote
+    from tests.flows import clones
+
+    monkeypatch.setattr(remote, "transfer", clones.transfer)

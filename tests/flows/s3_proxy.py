@@ -155,6 +155,13 @@ def expired(request: Request) -> bool:
     return request.say(403, "ExpiredToken")
 
 
+def flips_what_is_put(request: Request) -> bool:
+    """A bit of every upload is another at the server."""
+    if request.command == "PUT" and request.body:
+        request.body = _flipped(request.body)
+    return False
+
+
 def flips_what_is_got(request: Request) -> bool:
     """A bit of every download is another here."""
     if request.command != "GET" or "list-type" in request.path or not request.path.count("/files/md5/"):

@@ -13,27 +13,17 @@ from ruamel.yaml import YAML
 
 from flows import pool
 from flows.pool import Batch, Params, Seen
-from flows.store import remote, sharing
+from flows.store import sharing
 from flows.store.pipeline import Stage
 from flows.store.staleness import Forecast, Verdict
 from flows.workspace import Workspace
 from tasks.shared.errors import Transient, UserError
 from tasks.shared.params import read_yaml
-from tests.flows.clones import clone, make, new_hub, run_git, transfer
+from tests.flows.clones import clone, make, run_git
 
 from .conftest import PARAMS, REPO, new_subject
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes move without a process of their own."""
-    monkeypatch.setattr(remote, "transfer", transfer)
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Path:
-    """A bare repository with rex, not yet run."""
-    return new_hub(tmp_path)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def stale(name: str, prior: bool = False) -> Forecast:

@@ -2,21 +2,18 @@
 
 import os
 import shutil
-import signal
 import threading
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from flows import adding, intake, posting
-from flows.intake import acceptance, drops, receipts
+from flows.intake import acceptance, drops
 from flows.intake.drops import Taken
 from flows.intake.options import Params
 from flows.intake.watching import Inbox
 from flows.lock import held
-from flows.store import versions
 from flows.workspace import Workspace
 from tasks.photos import decode
 from tests.flows import intake_drops
@@ -210,101 +207,6 @@ def test_hostile_zips(workspace: Workspace, box: Path, runs: Runs, tmp_path: Pat
     assert len(said) == 5
 
 
-@pytest.mark.parametrize("name", ["2.png.part", ".2.png.Xq9RzA", "2.png.crdownload", "sub/2.tmp", "~2.png~"])
-def test_a_temporary_name_holds_a_drop_back_until_it_is_renamed(
-    workspace: Workspace, box: Path, runs: Runs, name: str
-):
-    folder = drop(box, "rex")
-    (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).write_bytes(b"half of it")
-    (folder / ".DS_Store").write_bytes(b"what a Mac leaves")
-    looks = Inbox(workspace, NOW)
-    looks.look()
-    looks.look()
-    assert workspace.subjects() == []
-    (folder / name).unlink()
-    photos(folder, count=3)
-    looks.look()
-    assert workspace.subjects() == ["rex"]
-    assert len(list(workspace.subject("rex").folder.glob("photos/*.png"))) == 3
-
-
-@pytest.mark.parametrize("name", ["rex.part", ".rex", "rex.zip.crdownload", "done", "Thumbs.db", ".DS_Store"])
-def test_names_that_are_no_drops(workspace: Workspace, box: Path, runs: Runs, name: str):
-    drop(box, "x").rename(box / name)
-    Inbox(workspace, NOW).look()
-    assert workspace.subjects() == []
-    assert (box / name).exists()
-
-
-def test_a_file_that_is_open_for_writing_holds_a_drop_back(workspace: Workspace, box: Path, runs: Runs):
-    folder = drop(box, "rex")
-    looks = Inbox(workspace, NOW)
-    with open(folder / "1.png", "ab"):
-        looks.look()
-        if workspace.subjects():
-            pytest.skip("this file system knows no leases")
-    looks.look()
-    assert workspace.subjects() == ["rex"]
-
-
-def test_settling_starts_anew_with_every_change(workspace: Workspace, box: Path, runs: Runs, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr("flows.intake.settling.time.monotonic", lambda: clock[0])
-    looks = Inbox(workspace, Params(settle_s=30))
-    folder = drop(box, "rex")
-    old = (1_000_000_000, 1_000_000_000)
-
-    def look_after(seconds: float) -> list[str]:
-        clock[0] += seconds
-        looks.look()
-        return workspace.subjects()
-
-    assert look_after(0) == []
-    assert look_after(29) == []
-    photos(folder, count=3)  # one more photo
-    os.utime(folder / "2.png", old)  # with the time of the camera
-    assert look_after(29) == []
-    (folder / "1.png").rename(folder / "one.png")
-    assert look_after(29) == []
-    folder.rename(box / "max")
-    assert look_after(29) == []
-    photo = box / "max" / "0.png"
-    data, about = photo.read_bytes(), photo.stat()
-    photo.write_bytes(data[::-1])  # as large as before
-    photo.write_bytes(data)
-    os.utime(photo, ns=(about.st_atime_ns, about.st_mtime_ns))  # and as old
-    assert look_after(29) == []
-    assert look_after(29) == []
-    assert look_after(1) == ["max"]
-
-
-def test_an_empty_folder_is_waited_for(workspace: Workspace, box: Path, runs: Runs):
-    (box / "rex").mkdir()
-    (box / "rex" / "subject.yaml").write_text("class: dog\n")
-    looks = Inbox(workspace, NOW)
-    looks.look()
-    assert reasons(box) == {}
-    photos(box / "rex")
-    looks.look()
-    assert workspace.subjects() == ["rex"]
-
-
-def test_a_marker_says_complete_and_an_old_one_does_not(workspace: Workspace, box: Path, runs: Runs):
-    looks = Inbox(workspace, Params(settle_s=10_000))
-    (box / "rex.ready").touch()
-    os.utime(box / "rex.ready")
-    drop(box, "rex")
-    looks.look()
-    if workspace.subjects() == ["rex"]:
-        pytest.skip("this file system's clock is too coarse to tell")
-    (box / "rex.ready").unlink()
-    (box / "rex.ready").touch()
-    looks.look()
-    assert workspace.subjects() == ["rex"]
-    assert names(box) == [".taken", "done"]
-
-
 def test_the_server_is_away_and_comes_back(workspace: Workspace, box: Path, runs: Runs):
     runs.away = True
     drop(box, "rex")
@@ -409,59 +311,6 @@ def test_watching_goes_on_after_a_look_that_failed(workspace: Workspace, box: Pa
     assert workspace.subjects() == ["rex"]
 
 
-def die(home: object, step: str, when: str, looks: Inbox) -> int:
-    """Look in a process of its own that is killed before or after a step; returns how it ended."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1]
-    before = getattr(home, step)
-
-    def killing(*args: Any, **more: Any) -> None:
-        if when == "after":
-            before(*args, **more)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(home, step, killing)
-    looks.look()
-    os._exit(0)
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(
-    ("home", "step"),
-    [
-        *((drops, "take"), (Taken, "begin"), (adding, "add"), (adding, "prepare_prior")),
-        *((versions, "add_photos"), (receipts, "write"), (posting, "post"), (drops, "finish")),
-    ],
-)
-def test_kill_9_at_any_step_leads_to_the_same_end(
-    workspace: Workspace, box: Path, runs: Runs, home: object, step: str, when: str
-):
-    drop(box, "rex")
-    runs.file = box.parent / "posts"
-    assert die(home, step, when, Inbox(workspace, NOW)) == signal.SIGKILL
-    Inbox(workspace, NOW).look()
-    Inbox(workspace, NOW).look()
-    assert workspace.subjects() == ["rex"]
-    keys = set(runs.file.read_text().split())
-    receipt = receipts.read(workspace.subject("rex").folder)
-    assert receipt is not None and receipt.run
-    assert keys == {receipt.key} == {posting.key(workspace.subject("rex"))}
-    assert len(names(box / "done" / "rex")) == 1
-    assert names(box / ".taken") == []
-    assert len(list(workspace.subject("rex").folder.glob("photos/*.png"))) == 2
-
-
-def test_kill_9_while_rejecting(workspace: Workspace, box: Path, runs: Runs):
-    drop(box, "rex", order="clas: dog\n")
-    Inbox(workspace, NOW)
-    taken = drops.take(workspace, box / "rex")
-    (taken.folder / "reason.txt").write_text("written, then killed before the move\n")
-    Inbox(workspace, NOW).look()
-    assert "did you mean 'class'" in reasons(box)["rex-1"]
-    assert names(box / "rejected" / "rex-1") == ["reason.txt", "rex"]
-
-
 def test_rejected_and_done_names_are_counted_up(workspace: Workspace, box: Path, runs: Runs):
     looks = Inbox(workspace, NOW)
     for _ in range(3):
@@ -490,17 +339,6 @@ def test_a_later_attempt_has_another_key(workspace: Workspace, box: Path, runs: 
 def taken(workspace: Workspace, box: Path) -> Taken:
     """A drop on its way."""
     return drops.take(workspace, drop(box, "rex"))
-
-
-def test_a_drop_that_kills_its_process_comes_last_and_is_given_up(
-    workspace: Workspace, taken: Taken, box: Path, runs: Runs
-):
-    for _ in range(acceptance.MOST_TRIES):
-        taken.begin()
-    drop(box, "tom", seed=1)
-    Inbox(workspace, NOW).look()
-    assert workspace.subjects() == ["tom"]
-    assert "ended the program" in reasons(box)["rex-1"]
 
 
 def test_photos_are_decoded_by_the_gate(workspace: Workspace, box: Path, runs: Runs, monkeypatch):

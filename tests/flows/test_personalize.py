@@ -107,7 +107,8 @@ def test_runs_tell_the_subject_and_show_progress_and_report(rex: SubjectFolder, 
         found = client.read_flow_runs(
             flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=["subject:rex"])), limit=50
         )
-        newest = max(found, key=lambda flow_run: flow_run.start_time)
+        started = [flow_run for flow_run in found if flow_run.start_time]  # others' may be waiting there
+        newest = max(started, key=lambda flow_run: flow_run.start_time)
         artifacts = client.read_artifacts(limit=200)
     assert newest.name == "rex"
     assert newest.state.is_completed()

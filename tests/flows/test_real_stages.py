@@ -33,15 +33,11 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module")
-def rex(
-    tmp_path_factory: pytest.TempPathFactory, tiny_base: Callable[[str], Path], tiny_judges: Path
-) -> SubjectFolder:
-    """A subject of the repository's own params, small, its stages run one by one."""
-    folder = tmp_path_factory.mktemp("real")
-    workspace = new_workspace(folder / "project", package="tasks")
-    shutil.copytree(tiny_base("sd15"), workspace.root / "data" / "base")
-    shutil.copytree(tiny_judges, workspace.root / "data" / "judges")
+def small_workspace(root: Path, base: Path, judges: Path) -> Workspace:
+    """A project with the repository's own params and stages, on a base that is small."""
+    workspace = new_workspace(root, package="tasks")
+    shutil.copytree(base, workspace.root / "data" / "base")
+    shutil.copytree(judges, workspace.root / "data" / "judges")
     yaml = YAML()
     tree = yaml.load(REPO / "params.yaml")
     tree["base"] = {"model": "data/base", "revision": "unpinned", "dtype": "float32"}
@@ -49,6 +45,16 @@ def rex(
         assert set(values) <= set(tree[section]), section
         tree[section].update(values)
     yaml.dump(tree, workspace.params_file)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def rex(
+    tmp_path_factory: pytest.TempPathFactory, tiny_base: Callable[[str], Path], tiny_judges: Path
+) -> SubjectFolder:
+    """A subject whose stages are run one by one."""
+    folder = tmp_path_factory.mktemp("real")
+    workspace = small_workspace(folder / "project", tiny_base("sd15"), tiny_judges)
     for number, picture in enumerate((data.chelsea(), data.coffee(), data.astronaut())):
         Image.fromarray(picture[:256, :256]).save(folder / f"{number}.jpg")
     return adding.add(workspace, sorted(folder.glob("*.jpg")), name="rex", **{"class": "dog"}).subject

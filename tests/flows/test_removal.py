@@ -13,6 +13,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
 from flows import erasure, execution, run_history, timings
 from flows.store import objects, remote
@@ -23,6 +24,19 @@ from tests.flows.test_versions import changed
 from .conftest import new_subject
 
 WEED = Path(sys.executable).parent / "weed"
+
+
+def keeps_versions(client) -> bool:
+    """Make the bucket; whether it takes an object and keeps versions, which the server may refuse for a while after."""
+    with contextlib.suppress(BotoCoreError, ClientError):  # it is there from the last time
+        client.create_bucket(Bucket="dreamline")
+    try:
+        client.put_bucket_versioning(Bucket="dreamline", VersioningConfiguration={"Status": "Enabled"})
+        put = client.put_object(Bucket="dreamline", Key="probe", Body=b"probe")
+        client.delete_object(Bucket="dreamline", Key="probe", VersionId=put.get("VersionId", "null"))
+    except (BotoCoreError, ClientError):
+        return False
+    return "VersionId" in put
 
 
 @pytest.fixture
@@ -53,13 +67,8 @@ def versioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     try:
         client = boto3.client("s3", endpoint_url=url)
         deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            with contextlib.suppress(Exception):
-                client.create_bucket(Bucket="dreamline")
-                client.put_bucket_versioning(
-                    Bucket="dreamline", VersioningConfiguration={"Status": "Enabled"}
-                )
-                break
+        while not keeps_versions(client):
+            assert time.monotonic() < deadline, "the server does not come up"
             time.sleep(0.5)
         yield url
     finally:

@@ -9,21 +9,11 @@ from flows import execution
 from flows.store import git, remote, sharing, staleness
 from flows.workspace import Workspace
 from tasks.shared.errors import Transient, UserError
-from tests.flows.clones import clone, make, new_hub, run_git, transfer
+from tests.flows.clones import clone, make, run_git
 
 from .conftest import new_subject
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes move without a process of their own."""
-    monkeypatch.setattr(remote, "transfer", transfer)
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Path:
-    """A bare repository with rex, not yet run."""
-    return new_hub(tmp_path)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """Stale subjects that fit together are trained in one step, recorded, and finished by their own runs."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from ruamel.yaml import YAML
 from skimage import data
 
 from flows import adding, execution, together
@@ -15,9 +13,7 @@ from flows.lock import held
 from flows.store import staleness
 from flows.workspace import Workspace, write_subject
 from tasks.shared import manifest
-from tests.flows.test_real_stages import SMALL as SMALL_STAGES
-
-from .conftest import REPO, new_workspace
+from tests.flows.test_real_stages import small_workspace
 
 NAMES = ["rex", "tom", "zoe"]
 
@@ -28,15 +24,7 @@ def fleet(
 ) -> Workspace:
     """Three dogs with the real stages on a tiny base; nothing has run yet."""
     folder = tmp_path_factory.mktemp("together")
-    workspace = new_workspace(folder / "project", package="tasks")
-    shutil.copytree(tiny_base("sd15"), workspace.root / "data" / "base")
-    shutil.copytree(tiny_judges, workspace.root / "data" / "judges")
-    yaml = YAML()
-    tree = yaml.load(REPO / "params.yaml")
-    tree["base"] = {"model": "data/base", "revision": "unpinned", "dtype": "float32"}
-    for section, values in SMALL_STAGES.items():
-        tree[section].update(values)
-    yaml.dump(tree, workspace.params_file)
+    workspace = small_workspace(folder / "project", tiny_base("sd15"), tiny_judges)
     for name, picture in zip(NAMES, (data.chelsea(), data.coffee(), data.astronaut()), strict=True):
         for number in range(2):
             Image.fromarray(picture[number * 40 :][:200, :200]).save(folder / f"{name}{number}.jpg")
