@@ -14,11 +14,9 @@ from datetime import UTC, datetime
 from flows import history, timings
 from flows.intake import drops
 from flows.lock import held
-from flows.store import objects
+from flows.store import departed, objects
 from flows.workspace import SubjectFolder, delete
 from tasks.shared.folders import append_line
-
-LOG = "data/removed.jsonl"
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def everywhere(subject: SubjectFolder) -> Record:
             removed.remote,
             hashlib.sha256("\n".join(removed.names).encode()).hexdigest(),
         )
-        append_line(workspace.root / LOG, asdict(record))
+        append_line(workspace.root / departed.LOG, asdict(record))
         timings.forget(workspace, subject.name)
         delete(subject.folder)
         return record

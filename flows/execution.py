@@ -73,11 +73,10 @@ def bring_up_to_date(
             else:
                 outcomes.append(shared(workspace, stage, perform, tell))
             tell(outcomes[-1])
-        ran = [outcome for outcome in outcomes if outcome.action == "ran"]
-        if before is None and (
-            ran or history.behind(subject)
-        ):  # a process may have been killed between the two
-            history.record(subject, [one.stage for one in ran], sum(one.seconds for one in ran))
+        ran = {outcome.stage: outcome.seconds for outcome in outcomes if outcome.action == "ran"}
+        # a process may have been killed between the two
+        if before is None and (ran or history.behind(subject)):
+            history.record(subject, ran)
         return outcomes
 
 

@@ -8,14 +8,16 @@ travels with it through git.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from flows import timings
 from flows.lock import held
 from flows.store import remote, versions
 from flows.workspace import SubjectFolder
+from tasks.shared import params
 from tasks.shared.errors import UserError
 from tasks.shared.folders import append_line, staged_file
 
@@ -37,13 +39,20 @@ class Version:
     gone: str | None = None  # when its bytes were removed as no longer kept; None: they are there
 
 
-def record(subject: SubjectFolder, ran: Sequence[str], seconds: float = 0.0) -> None:
-    """Append what the subject is now; nothing where it is what the last version was."""
+def record(subject: SubjectFolder, ran: Mapping[str, float]) -> None:
+    """Append what the subject is now; nothing where it is what the last version was.
+
+    Args:
+        ran: seconds of the stages of the run that is over. Those that were made before it and are in no version yet,
+            together with other subjects or by a run that was killed, are found in dvc.lock and added.
+    """
     known, now = read(subject), _files(subject)
     if known and known[-1].files == now:
         return
+    before = [stage for stage in _made_since(known, now) if stage not in ran]
+    seconds = sum(ran.values()) + (timings.Timings(subject.workspace).about_s(subject.name, before) or 0.0)
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    version = Version(len(known) + 1, when, tuple(ran), _scores(subject), now, round(seconds, 1))
+    version = Version(len(known) + 1, when, (*before, *ran), _scores(subject), now, round(seconds, 1))
     append_line(subject.folder / FILE, asdict(version))
 
 
@@ -112,6 +121,25 @@ def roll_back(subject: SubjectFolder, number: int) -> None:
                 f"{subject.name}: version {number} is neither in the cache nor at the remote "
                 f"({', '.join(missing)}); nothing was changed"
             )
+
+
+def _made_since(known: Sequence[Version], now: Mapping[str, str]) -> list[str]:
+    """Stages whose record in dvc.lock is in none of the versions."""
+    new = _recorded(now)
+    for version in reversed(known):
+        if not new:
+            break
+        then = _recorded(version.files)
+        new = {stage: entry for stage, entry in new.items() if then.get(stage) != entry}
+    return list(new)
+
+
+def _recorded(files: Mapping[str, str]) -> dict[str, Any]:
+    """The stages of a version's dvc.lock; none where it is damaged."""
+    try:
+        return params.parse_yaml(files.get("dvc.lock", ""), "dvc.lock").get("stages") or {}
+    except UserError:
+        return {}
 
 
 def _targets(subject: SubjectFolder) -> list[str]:

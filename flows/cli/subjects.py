@@ -109,19 +109,23 @@ def report(name: str, browser: bool) -> None:
 def remove(names: list[str], yes: bool, everywhere: bool) -> None:
     """Ask, then delete."""
     from flows import adding, erasure, run_history
+    from flows.store import departed, sharing
 
     workspace = workspaces.find()
     subjects = [workspace.subject(name) for name in names]
     if not yes:
         versions = ", all versions, in the cache and at the remote" if everywhere else ""
         typer.confirm(f"Delete {', '.join(names)} and everything made of them{versions}?", abort=True)
+    shared = everywhere and sharing.on(workspace)
+    if shared:
+        sharing.take(workspace)
     for subject in subjects:
         if everywhere:
             record = erasure.everywhere(subject)
             left = run_history.forget(workspace, subject.name)
             console.print(
                 f"{subject.name} removed: {record.objects} objects of {record.versions} versions, "
-                f"{record.kept} kept for others; noted in {erasure.LOG}",
+                f"{record.kept} kept for others; noted in {departed.LOG}",
                 highlight=False,
             )
             console.print(
@@ -130,3 +134,7 @@ def remove(names: list[str], yes: bool, everywhere: bool) -> None:
             continue
         adding.remove(subject)
         console.print(f"{subject.name} removed", highlight=False)
+    if shared:
+        sharing.withdraw(workspace, names, f"{', '.join(names)}: removed everywhere")
+        sharing.take(workspace)
+        console.print("handed on: other machines clear their caches when they next take the fleet's news")

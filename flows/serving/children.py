@@ -6,6 +6,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from flows import prefect_api
 from flows.serving.supervisor import Child
 from flows.workspace import Workspace
 
@@ -15,7 +16,9 @@ DATABASE = "PREFECT_API_DATABASE_CONNECTION_URL"
 def server(workspace: Workspace, port: int) -> Child:
     """Prefect's server with its page and its schedules, on this machine only."""
     command = [sys.executable, "-m", "flows.prefect_server", str(port)]
-    return Child("server", command, {"PREFECT_API_URL": api(port)}, lambda: damaged(workspace))
+    url = api(port)
+    told = {"PREFECT_API_URL": url}
+    return Child("server", command, told, lambda: damaged(workspace), lambda: prefect_api.healthy(url))
 
 
 def runner(workspace: Workspace, url: str, alone: bool) -> Child:

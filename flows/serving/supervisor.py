@@ -15,6 +15,10 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 30.0
 HEALTHY_AFTER_S = 10.0
 """A child that lived this long is started again without a long wait."""
 ENDS_WITHIN_S = 15.0
+ASKED_EVERY_S = 10.0
+"""Between two questions whether a child still answers."""
+SILENT_S = 240.0
+"""Without an answer for so long, it hangs. The first start of a server on a slow disk takes minutes as well."""
 
 
 @dataclass
@@ -24,17 +28,23 @@ class Child:
     Attributes:
         command: argument vector; reads its standard input and ends when that closes (`lifeline.hold`).
         advise: asked after a child that ended soon; what a person can do about it, if anything.
+        answers: whether it still does its work, for one that can be asked; it returns soon.
+        silent_s: a child that has not answered for so long is killed and started again.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     advise: Callable[[], str | None] = lambda: None
+    answers: Callable[[], bool] | None = None
+    silent_s: float = SILENT_S
     process: subprocess.Popen[bytes] | None = None
     descriptor: int = -1  # of the process; readable once it has ended
     started: float = 0.0  # time.monotonic()
     due: float = 0.0  # when it is to be started, as time.monotonic()
     short_lives: int = 0  # in a row
+    asked: float = 0.0  # when it was asked, and when it has answered last, as time.monotonic()
+    heard: float = 0.0
 
     def start(self) -> None:
         """Start it in a session of its own: Ctrl-C is for the supervisor alone."""
@@ -45,7 +55,24 @@ class Child:
             start_new_session=True,
         )
         self.descriptor = os.pidfd_open(self.process.pid)
-        self.started = time.monotonic()
+        self.started = self.asked = self.heard = time.monotonic()
+
+    @property
+    def ask_in_s(self) -> float | None:
+        """Seconds until it is to be asked; None: never."""
+        if self.answers is None or self.process is None:
+            return None
+        return max(0.0, self.asked + min(ASKED_EVERY_S, self.silent_s / 2) - time.monotonic())
+
+    def hangs(self) -> bool:
+        """Ask it, if that is due; whether it has been silent for too long."""
+        if self.ask_in_s != 0.0:
+            return False
+        assert self.answers is not None
+        if self.answers():
+            self.heard = time.monotonic()
+        self.asked = time.monotonic()
+        return self.asked - self.heard > self.silent_s
 
     def bury(self) -> None:
         """Note that it ended, end what it left behind, and plan its next start."""
@@ -101,13 +128,17 @@ def keep_running(children: Sequence[Child], begun: Callable[[], None] = lambda: 
             for child in children:
                 if child.process is None and child.due <= now:
                     child.start()
-            due = [child.due for child in children if child.process is None]
-            patience = max(0.0, min(due) - time.monotonic()) if due else None
+            waits = [max(0.0, child.due - time.monotonic()) for child in children if child.process is None]
+            waits += [child.ask_in_s for child in children if child.ask_in_s is not None]
+            patience = min(waits, default=None)
             ready = _readable([ending, *(child.descriptor for child in children if child.process)], patience)
             if ending in ready:
                 return
             for child in children:
                 if child.process and child.descriptor in ready:
+                    child.bury()
+                elif child.hangs():
+                    log.error("%s has not answered for %g s: killed", child.name, child.silent_s)
                     child.bury()
     finally:
         for child in reversed(children):

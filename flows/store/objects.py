@@ -56,6 +56,13 @@ def opened(workspace: Workspace) -> Iterator[Stores]:
         yield Stores((repo.cache.local, *([repo.cloud.get_remote_odb()] if name else [])), name)
 
 
+@contextmanager
+def cache(workspace: Workspace) -> Iterator[Stores]:
+    """The cache of this machine alone."""
+    with repository.calls(workspace) as repo:
+        yield Stores((repo.cache.local,), None)
+
+
 def remove(stores: Stores, names: Iterable[str], needed: Iterable[str], dry: bool = False) -> Removed:
     """Remove objects that nobody needs, with the files of folders, in batches; earlier versions in a bucket as well.
 

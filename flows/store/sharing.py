@@ -15,14 +15,14 @@ import logging
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
 from pydantic import Field
 
 from flows.lock import held
-from flows.store import git, remote, staleness
+from flows.store import departed, git, remote, staleness
 from flows.store.staleness import Forecast
 from flows.workspace import SubjectFolder, Workspace
 from tasks.shared import params
@@ -87,10 +87,10 @@ def take(workspace: Workspace) -> list[str]:
                 f"{root}: has commits that {told.git_remote}/{told.branch} lacks; "
                 f"`git pull --rebase {told.git_remote} {told.branch} && git push` brings both together"
             )
-        theirs = _changed(root, "HEAD", tip)
+        theirs, audit = _changed(root, "HEAD", tip), departed.removed(root)
         clash = sorted(theirs & _changed_here(root))
         for path in clash:
-            if Path(path).name not in MADE and not _same(root, path, tip):
+            if Path(path).name not in MADE and path != departed.LOG and not _same(root, path, tip):
                 raise UserError(
                     f"{root / path}: changed here and by others; commit and push it, or undo with "
                     f"`git checkout -- {path}`"
@@ -102,7 +102,9 @@ def take(workspace: Workspace) -> list[str]:
             git.call(root, "checkout", "-q", tip, "--", *sorted(lying))
         if gone := [path for path in clash if path not in lying]:
             git.call(root, "checkout", "-q", "HEAD", "--", *gone)
-        git.call(root, "merge", "-q", "--ff-only", tip)
+        with departed.cleared(workspace, _removed(workspace, theirs, tip)):
+            git.call(root, "merge", "-q", "--ff-only", tip)
+        departed.note(root, audit)
         return sorted(theirs)
 
 
@@ -146,28 +148,35 @@ def give(workspace: Workspace, names: Sequence[str], message: str) -> str | None
         remote.transfer(workspace, "push", remote.targets(workspace, names), told.deadline_s)
     except UserError as error:
         raise Transient(str(error)) from error  # the next attempt, here or elsewhere, may find it back
-    for attempt in range(told.attempts):
-        with _alone(workspace):
-            tip = _fetch(workspace, told)
-            mine = _own(root, subjects, tip)
-            if not mine:
-                return None
-            commit = _commit(root, tip, mine, message)
-            try:
-                git.call(
-                    root,
-                    "push",
-                    "-q",
-                    str(told.git_remote),
-                    f"{commit}:refs/heads/{told.branch}",
-                    deadline_s=told.deadline_s,
-                )
-            except git.Rejected as error:
-                log.info("git push came second (%s); again", error)
-            else:
-                return commit
-        time.sleep(random.uniform(0.0, 0.2 * 2 ** min(attempt, 5)))
-    raise Transient(f"git push: others came first {told.attempts} times; run again")
+
+    def commit(tip: str) -> str | None:
+        mine = _own(root, subjects, tip)
+        return _commit(root, tip, mine, message) if mine else None
+
+    return _push(workspace, told, commit)
+
+
+def withdraw(workspace: Workspace, names: Sequence[str], message: str) -> str | None:
+    """Hand on that subjects were removed: one commit without their folders, with the audit log of all machines.
+
+    Other machines clear their caches of them when they take it.
+
+    Returns:
+        The commit; None if the others do not know the subjects.
+    Raises:
+        UserError, Transient: it could not be handed on; the same call does it later.
+    """
+    root = workspace.root
+    folders = [(workspace.subjects_folder / name).relative_to(root).as_posix() for name in names]
+
+    def commit(tip: str) -> str | None:
+        if not git.lines(root, "ls-tree", "-r", "-z", "--name-only", tip, "--", *folders):
+            return None
+        if git.lines(root, "ls-tree", "-z", "--name-only", tip, "--", departed.LOG):
+            departed.note(root, git.call(root, "show", f"{tip}:./{departed.LOG}").splitlines())
+        return _commit(root, tip, [departed.LOG], message, without=folders)
+
+    return _push(workspace, options(workspace), commit)
 
 
 def news(workspace: Workspace, name: str) -> bool:
@@ -251,6 +260,34 @@ def _fetch(workspace: Workspace, told: Params) -> str:
     return git.call(workspace.root, "rev-parse", "--verify", place)
 
 
+def _push(workspace: Workspace, told: Params, make: Callable[[str], str | None]) -> str | None:
+    """Push what `make` commits upon the newest commit, again upon a newer one when others came first."""
+    for attempt in range(told.attempts):
+        with _alone(workspace):
+            commit = make(_fetch(workspace, told))
+            if commit is None:
+                return None
+            place = f"{commit}:refs/heads/{told.branch}"
+            try:
+                git.call(
+                    workspace.root, "push", "-q", str(told.git_remote), place, deadline_s=told.deadline_s
+                )
+            except git.Rejected as error:
+                log.info("git push came second (%s); again", error)
+            else:
+                return commit
+        time.sleep(random.uniform(0.0, 0.2 * 2 ** min(attempt, 5)))
+    raise Transient(f"git push: others came first {told.attempts} times; run again")
+
+
+def _removed(workspace: Workspace, theirs: Iterable[str], tip: str) -> list[str]:
+    """Subjects that are in this checkout's HEAD and no more in `tip`."""
+    home = workspace.subjects_folder.relative_to(workspace.root)
+    told = [path for path in theirs if Path(path).name == TOLD[0] and Path(path).parent.parent == home]
+    left = git.lines(workspace.root, "ls-tree", "-z", "--name-only", tip, "--", *told) if told else []
+    return [Path(path).parent.name for path in told if path not in left]
+
+
 def _changed(root: Path, before: str, after: str) -> set[str]:
     return set(git.lines(root, "diff", "-z", "--name-only", "--no-renames", "--relative", before, after))
 
@@ -262,10 +299,10 @@ def _changed_here(root: Path) -> set[str]:
 
 
 def _same(root: Path, path: str, tip: str) -> bool:
-    """Whether a file lies here as it is in a commit."""
-    if not (root / path).is_file():
-        return False
+    """Whether a file lies here as it is in a commit, or is in neither."""
     known = git.lines(root, "ls-tree", "-z", "--object-only", tip, "--", path)
+    if not (root / path).is_file():
+        return not known
     return known == [git.call(root, "hash-object", "--", path)]
 
 
@@ -299,11 +336,15 @@ def _prior_files(subject: SubjectFolder) -> list[Path]:
     return [subject.prior / name for name in PRIOR]
 
 
-def _commit(root: Path, parent: str, paths: Sequence[str], message: str) -> str:
-    """A commit of some files of the checkout upon `parent`, beside the checkout's own index."""
+def _commit(root: Path, parent: str, paths: Sequence[str], message: str, without: Sequence[str] = ()) -> str:
+    """A commit of some files of the checkout upon `parent`, some folders left out, beside the checkout's own index."""
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         git.call(root, "read-tree", parent, environment=index)
+        if without:
+            git.call(
+                root, "rm", "-r", "-q", "--cached", "--ignore-unmatch", "--", *without, environment=index
+            )
         git.call(root, "add", "-f", "--", *paths, environment=index)
         tree = git.call(root, "write-tree", environment=index)
     return git.call(root, "commit-tree", tree, "-p", parent, "-m", message)

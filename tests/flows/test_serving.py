@@ -23,7 +23,7 @@ from flows.lock import held
 from flows.serving import children, recovery
 from flows.serving.params import Params
 from flows.serving.runner import Runner
-from flows.serving.supervisor import Child
+from flows.serving.supervisor import Child, keep_running
 from flows.store import staleness, versions
 from flows.workspace import SubjectFolder, Workspace
 
@@ -118,6 +118,22 @@ def test_a_child_that_never_lives_long_is_started_ever_more_rarely(caplog):
         delays.append(child.due - time.monotonic())
     assert delays[0] < delays[1] < delays[2]
     assert "child: read the manual" in caplog.text
+
+
+def test_a_child_that_hangs_is_killed_and_started_again(tmp_path: Path, caplog):
+    told = tmp_path / "told"
+    script = f"import os; file = open({str(told)!r}, 'a'); file.write(f'{{os.getpid()}}\\n'); file.close(); {CHILD}"
+    numbers: list[str] = []
+
+    def answers() -> bool:
+        numbers[:] = told.read_text().split() if told.exists() else []
+        if len(numbers) > 1:
+            os.kill(os.getpid(), signal.SIGTERM)  # enough is seen
+        return len(numbers) > 1
+
+    keep_running([Child("server", [sys.executable, "-c", script], answers=answers, silent_s=1.0)])
+    assert len(numbers) == 2 and not running(int(numbers[0]))
+    assert "server has not answered for 1 s: killed" in caplog.text
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from skimage import data
 
-from flows import adding, execution, together
+from flows import adding, execution, history, timings, together
 from flows.lock import held
 from flows.store import staleness
 from flows.workspace import Workspace, write_subject
@@ -95,3 +95,8 @@ def test_trained_together_recorded_and_finished_by_their_own_runs(
     outcomes = execution.bring_up_to_date(fleet.subject("rex"), before="evaluate")
     assert [(o.stage, o.action) for o in outcomes][-2:] == [("fine_tune", "fresh"), ("sample", "ran")]
     assert together.train(fleet, staleness.forecasts(fleet, ["rex", "tom"])) == [], "nothing is trained twice"
+    execution.bring_up_to_date(fleet.subject("rex"))
+    (version,) = history.read(fleet.subject("rex"))
+    assert {*version.ran} >= {"segment", "fine_tune", "sample", "evaluate", "report"}
+    spent = timings.Timings(fleet).about_s("rex", ["segment", "fine_tune", "sample"])
+    assert spent and version.seconds >= spent - 0.1

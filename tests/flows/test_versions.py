@@ -8,8 +8,8 @@ import pytest
 
 from flows import erasure, execution, history
 from flows.lock import held
+from flows.store import departed, remote, staleness
 from flows.store import objects as stored
-from flows.store import remote, staleness
 from flows.workspace import SubjectFolder, Workspace, write_subject
 from tasks.shared.errors import UserError
 
@@ -135,7 +135,7 @@ def test_removing_everywhere_leaves_nothing_of_one_and_all_of_the_others(rex: Su
     assert record.objects > 10
     assert record.kept >= 1  # the photo in common
     assert record.remote == "store"
-    (line,) = (workspace.root / erasure.LOG).read_text().splitlines()
+    (line,) = (workspace.root / departed.LOG).read_text().splitlines()
     assert json.loads(line)["digest"] == record.digest
     assert len(record.digest) == len(hashlib.sha256().hexdigest())
 
@@ -151,7 +151,7 @@ def test_an_unreachable_remote_stops_the_removal_before_the_folder_goes(
     with pytest.raises(UserError, match="remote"):
         erasure.everywhere(rex)
     assert rex.subject_file.exists()
-    assert not (rex.workspace.root / erasure.LOG).exists()
+    assert not (rex.workspace.root / departed.LOG).exists()
 
 
 def test_removing_a_subject_that_runs_is_refused(rex: SubjectFolder):
