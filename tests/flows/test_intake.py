@@ -10,7 +10,6 @@ import pytest
 
 from flows import adding, intake, posting
 from flows.intake import acceptance, drops
-from flows.intake.drops import Taken
 from flows.intake.options import Params
 from flows.intake.watching import Inbox
 from flows.lock import held
@@ -333,12 +332,6 @@ def test_a_later_attempt_has_another_key(workspace: Workspace, box: Path, runs: 
     subject = workspace.subject("rex")
     assert posting.key(subject) != posting.key(subject, attempt=1)
     assert posting.key(subject, 1) == posting.key(subject, 1)
-
-
-@pytest.fixture
-def taken(workspace: Workspace, box: Path) -> Taken:
-    """A drop on its way."""
-    return drops.take(workspace, drop(box, "rex"))
 
 
 def test_photos_are_decoded_by_the_gate(workspace: Workspace, box: Path, runs: Runs, monkeypatch):

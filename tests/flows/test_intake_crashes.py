@@ -72,6 +72,12 @@ def test_kill_9_while_rejecting(workspace: Workspace, box: Path, runs: Runs):
     assert names(box / "rejected" / "rex-1") == ["reason.txt", "rex"]
 
 
+@pytest.fixture
+def taken(workspace: Workspace, box: Path) -> Taken:
+    """A drop on its way."""
+    return drops.take(workspace, drop(box, "rex"))
+
+
 def test_a_drop_that_kills_its_process_comes_last_and_is_given_up(
     workspace: Workspace, taken: Taken, box: Path, runs: Runs
 ):

@@ -118,37 +118,23 @@ def test_runs_tell_the_subject_and_show_progress_and_report(rex: SubjectFolder, 
     assert {"rex-progress", "rex-report", "rex-stages"} <= mine
 
 
-def test_a_run_from_the_command_line_is_in_the_database_later_and_leaves_no_process(rex, own_api):
-    done = dreamline_process(rex.workspace.root, "run", "rex")
-    assert done.code == 0, done.err
-    with closing(sqlite3.connect(rex.workspace.state / "prefect" / "prefect.db")) as database:
-        assert database.execute("select name, state_name from flow_run").fetchall() == [("rex", "Completed")]
-        assert {row[0] for row in database.execute("select name from task_run")} == set(PLAN)
-    assert servers_of(rex.workspace) == []
-
-
-def test_the_server_ends_with_a_killed_command(rex: SubjectFolder, own_api):
+def test_a_killed_command_leaves_no_server_and_the_next_goes_on(rex: SubjectFolder, own_api):
     done = dreamline_process(rex.workspace.root, "run", "rex", STANDIN_KILL="fine_tune")
     assert done.code == -signal.SIGKILL
     deadline = time.monotonic() + 60
     while servers_of(rex.workspace) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert servers_of(rex.workspace) == []
-    outcomes = execution.bring_up_to_date(rex)  # what was finished is kept
-    assert [(o.stage, o.action) for o in outcomes][:3] == [
-        ("class_prior", "fresh"),
-        ("segment", "fresh"),
-        ("fine_tune", "ran"),
-    ]
-
-
-def test_a_killed_run_is_called_crashed_by_the_next(rex: SubjectFolder, own_api):
-    assert dreamline_process(rex.workspace.root, "run", "rex", STANDIN_KILL="sample").code == -signal.SIGKILL
+    assert servers_of(rex.workspace) == [], "the server ends with the command that started it"
+    finished = calls(rex)
     done = dreamline_process(rex.workspace.root, "run", "rex")
     assert done.code == 0, done.err
+    assert calls(rex)[len(finished) :] == PLAN[PLAN.index("fine_tune") :], "what was finished is kept"
     with closing(sqlite3.connect(rex.workspace.state / "prefect" / "prefect.db")) as database:
-        states = database.execute("select state_name from flow_run order by start_time").fetchall()
-    assert [name for (name,) in states] == ["Crashed", "Completed"]
+        states = database.execute("select name, state_name from flow_run order by start_time").fetchall()
+        tasks = {row[0] for row in database.execute("select name from task_run")}
+    assert states == [("rex", "Crashed"), ("rex", "Completed")]
+    assert set(PLAN[PLAN.index("fine_tune") :]) <= tasks <= set(PLAN)
+    assert servers_of(rex.workspace) == []
 
 
 def servers_of(workspace: Workspace) -> list[str]:

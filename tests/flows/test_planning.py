@@ -1,6 +1,6 @@
 """What `dreamline plan` foresees is what DVC says once the change is made."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,13 +12,22 @@ from tasks.shared import params
 from .conftest import Command, new_subject, new_workspace
 
 
-@pytest.fixture
-def fleet(tmp_path: Path) -> Workspace:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Three finished subjects, two of one class."""
-    workspace = new_workspace(tmp_path / "project")
+    workspace = new_workspace(tmp_path_factory.mktemp("planning") / "project")
     for name, word in (("rex", "dog"), ("ace", "dog"), ("tom", "cat")):
         execution.bring_up_to_date(new_subject(workspace, name, word))
     return workspace
+
+
+@pytest.fixture
+def fleet(finished: Workspace) -> Iterator[Workspace]:
+    """They again, with the params as they were: a plan runs nothing."""
+    before = finished.params_file.read_text()
+    yield finished
+    finished.params_file.write_text(before)
+    assert all(forecast.fresh for forecast in staleness.forecasts(finished, finished.subjects()))
 
 
 def stale(workspace: Workspace) -> dict[str, list[str]]:

@@ -56,7 +56,8 @@ def versioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     command = [
         WEED, "server", f"-dir={store}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={master}",
         f"-volume.port={volume}", "-filer", f"-filer.port={filer}", "-s3", f"-s3.port={gateway}",
-        f"-master.port.grpc={web}", "-volume.max=8", "-master.volumeSizeLimitMB=64",
+        f"-master.port.grpc={web}", "-volume.max=100",  # each bucket asks for seven at once
+        "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
     ]  # fmt: skip
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(key, "any")
@@ -72,8 +73,8 @@ def versioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             time.sleep(0.5)
         yield url
     finally:
-        server.terminate()
-        server.wait(30)
+        server.kill()  # asked politely it takes half a minute
+        server.wait()
 
 
 @pytest.fixture(autouse=True)

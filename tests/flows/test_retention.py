@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from flows.workspace import SubjectFolder, Workspace
 from tasks.shared.errors import UserError
 from tests.flows.test_versions import changed, contents, objects
 
-from .conftest import Command, new_subject
+from .conftest import Command, new_subject, new_workspace
 
 
 def keep(workspace: Workspace, versions: str, days: str = "null") -> None:
@@ -27,14 +28,22 @@ def pushed(subject: SubjectFolder) -> None:
     )
 
 
-@pytest.fixture
-def old(rex: SubjectFolder) -> SubjectFolder:
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> SubjectFolder:
     """Three versions, the second one at the remote too."""
+    rex = new_subject(new_workspace(tmp_path_factory.mktemp("retention") / "project"), "rex")
     execution.bring_up_to_date(rex)
     changed(rex, 50)
     pushed(rex)
     changed(rex, 60)
     return rex
+
+
+@pytest.fixture
+def old(three: SubjectFolder, tmp_path: Path) -> SubjectFolder:
+    """A copy of its project."""
+    root = shutil.copytree(three.workspace.root, tmp_path / "project", symlinks=True)
+    return Workspace(root).subject("rex")
 
 
 def test_pruning_removes_old_bytes_and_nothing_else(old: SubjectFolder, dreamline: Command):
