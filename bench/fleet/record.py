@@ -2,9 +2,11 @@
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench import provenance
 from flows.lock import held
 from tasks.shared.folders import staged_file
 
@@ -19,7 +21,10 @@ def record(name: str, figure: float | str, bar: str, holds: bool, **facts: Any) 
         bar: what was asked, in words.
         facts: what else a reader wants to know, such as counts and the machine.
     """
-    entry = {"figure": figure, "bar": bar, "holds": holds, **facts, "machine": f"{os.cpu_count()} cores"}
+    tree = provenance.of_tree(RESULTS.parents[2])
+    when = datetime.now(UTC).date().isoformat()
+    entry = {"figure": figure, "bar": bar, "holds": holds, **facts, "when": when, **tree}
+    entry["machine"] = f"{os.cpu_count()} cores"
     print(f"{name}: {figure} (bar: {bar}): {'holds' if holds else 'DOES NOT HOLD'}", flush=True)
     with held(RESULTS.with_name(".fleet.lock")):
         known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import attribute_judge
+from bench import attribute_judge, provenance
 from bench.toybench import fleet, photos, results, scoreboard, settings
 from bench.toybench.measure import Bench, Row, of_subject
 from bench.toybench.prompts import asked_of
@@ -83,7 +83,7 @@ def main() -> int:
             "params": {key: used[key] for key in ("class_prior", "fine_tune", "methods", "sample")},
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "failed": broken,
-            **results.provenance(project),
+            **provenance.of_tree(project),
             **results.summary(rows, per_subject),
         }
         print(results.write(given.split, name, content, bool(broken)), flush=True)
@@ -117,7 +117,7 @@ def on_photos(
             "says": setting.says,
             "base": load(home.params_file).section(Base, "base").model_dump(),
             "failed": broken,
-            **results.provenance(project),
+            **provenance.of_tree(project),
             **photos.summary(
                 {
                     entry.name: photos.of_subject(home.subject(fleet.folder_name(setting, entry.name)))

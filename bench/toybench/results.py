@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +21,6 @@ from tasks.toyworld.identity import SPLITS_FILE
 HERE = Path(__file__).parent
 FOLDER = HERE / "results"
 BOOTSTRAP = Bootstrap(resamples=2000, confidence=0.95, seed=0)
-WRITTEN = (":!bench/toybench/results", ":!docs/scoreboard.md")
-"""What rows write themselves: it makes no tree dirty."""
 Row = dict[str, Any]
 
 
@@ -79,20 +74,6 @@ def write(split: str, name: str, content: dict[str, Any], broken: bool) -> Path:
 def read(split: str) -> dict[str, dict[str, Any]]:
     """All rows of a split by name."""
     return {path.stem: json.loads(path.read_text()) for path in sorted((FOLDER / split).glob("*.json"))}
-
-
-def provenance(project: Path) -> dict[str, Any]:
-    """Commit, whether the tree had changes, and the machine."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)),
-        "machine": {"cpu": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
-    }
 
 
 def difference(left: dict[str, Any], right: dict[str, Any], score: str) -> tuple[float, Interval | None]:

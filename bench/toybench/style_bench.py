@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import attribute_judge, spread
+from bench import attribute_judge, provenance, spread
 from bench.attribute_judge import AttributeJudge
 from bench.toybench import fleet, results, scoreboard, settings, styles
 from bench.toybench.scores import names as names_seen
@@ -136,7 +136,7 @@ def main() -> int:
             "base": backbone.identity,
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "failed": broken,
-            **results.provenance(project),
+            **provenance.of_tree(project),
             "scores": {score: _mean(rows, score) for score in SCORES},
             "per_style": {
                 style: {
