@@ -15,9 +15,8 @@ from typing import Any
 
 from flows import timings
 from flows.lock import held
-from flows.store import remote, versions
+from flows.store import recorded, remote, versions
 from flows.workspace import SubjectFolder
-from tasks.shared import params
 from tasks.shared.errors import UserError
 from tasks.shared.folders import append_line, staged_file
 
@@ -135,11 +134,8 @@ def _made_since(known: Sequence[Version], now: Mapping[str, str]) -> list[str]:
 
 
 def _recorded(files: Mapping[str, str]) -> dict[str, Any]:
-    """The stages of a version's dvc.lock; none where it is damaged."""
-    try:
-        return params.parse_yaml(files.get("dvc.lock", ""), "dvc.lock").get("stages") or {}
-    except UserError:
-        return {}
+    """The stages of a version's dvc.lock."""
+    return recorded.stages(files.get("dvc.lock", ""))
 
 
 def _targets(subject: SubjectFolder) -> list[str]:

@@ -66,16 +66,26 @@ def main() -> None:
 
 def measure(folder: Path, rounds: int, server_process: int, profile: Path | None) -> None:
     """The three ways in turns."""
-    from bench.fleet.record import record
-    from flows import execution, stages
-    from flows.store import staleness
-    from tests.flows.conftest import PLAN, STAGES, new_subject, new_workspace
+    from flows import execution
+    from tests.flows.conftest import new_subject, new_workspace
 
     workspace = new_workspace(folder / "project")
     execution.bring_up_to_date(new_subject(workspace, "first"))  # the class prior, imports
-    execute = runs(workspace)
-    post(workspace, "second")
-    execute()
+    with runs(workspace) as execute:
+        post(workspace, "second")
+        execute()
+        in_turns(workspace, rounds, server_process, profile, execute)
+
+
+def in_turns(
+    workspace: Workspace, rounds: int, server_process: int, profile: Path | None, execute: Callable[[], None]
+) -> None:
+    """Measure, print, record."""
+    from bench.fleet.record import record
+    from flows import execution, stages
+    from flows.store import staleness
+    from tests.flows.conftest import PLAN, STAGES, new_subject
+
     taken: dict[str, list[float]] = {"plain": [], "dvc": [], "runner": []}
     cpu: dict[str, list[float]] = {way: [] for way in taken}
 
@@ -145,7 +155,8 @@ def cpu_of(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def runs(workspace: Workspace) -> Callable[[], None]:
+@contextmanager
+def runs(workspace: Workspace) -> Iterator[Callable[[], None]]:
     """Execute a posted run, as the runner of `dreamline serve` does."""
     from prefect.client.orchestration import get_client
 
@@ -155,13 +166,13 @@ def runs(workspace: Workspace) -> Callable[[], None]:
 
     os.chdir(workspace.root)
     offered = {offer.apply(): flow for flow, offer in deployments.offered(workspace)}
-    runner, client = Runner(offered, Params(), "bench"), get_client(sync_client=True).__enter__()
-    personalize.settings(os.environ["PREFECT_API_URL"]).__enter__()
+    runner = Runner(offered, Params(), "bench")
+    with personalize.settings(os.environ["PREFECT_API_URL"]), get_client(sync_client=True) as client:
 
-    def execute() -> None:
-        assert runner.execute_next(client, list(offered))
+        def execute() -> None:
+            assert runner.execute_next(client, list(offered))
 
-    return execute
+        yield execute
 
 
 if __name__ == "__main__":

@@ -29,7 +29,19 @@ def _open(root: Path) -> "Repo":
     logging.getLogger("dvc").setLevel(
         logging.CRITICAL
     )  # hints for git users on every call; errors are raised anyway
+    _read_locks_fast()
     return Repo(str(root), _wait_for_lock=True)
+
+
+def _read_locks_fast() -> None:
+    """Let DVC read a dvc.lock that it is about to change with its fast parser, as it reads it everywhere else.
+
+    The other one keeps comments, of which a dvc.lock has none, and takes a third of a commit's time for it. What is
+    written is the same to the byte: test_repository compares it.
+    """
+    from dvc.utils.serialize import _yaml
+
+    _yaml.parse_yaml_for_update = _yaml.parse_yaml
 
 
 @contextmanager
