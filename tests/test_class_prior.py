@@ -260,7 +260,7 @@ def test_wrong_params_end_before_the_work(project: Project, changes: dict, compl
 
 
 def test_a_killed_run_goes_on_where_it_stopped(project: Project, tmp_path: Path, drawn: list) -> None:
-    changes = {"num_class_images": 40, "num_inference_steps": 8}
+    changes = {"num_class_images": 28, "num_inference_steps": 8}
     whole = Project(tmp_path / "whole", project.base).run(**changes)
     program = (
         "import sys, time; sys.path.insert(0, sys.argv[4])\n"
@@ -279,14 +279,14 @@ def test_a_killed_run_goes_on_where_it_stopped(project: Project, tmp_path: Path,
     )
     work = project.out.parent / ".work" / "class_prior"
     deadline = time.monotonic() + 120
-    while not (work / "0009.json").exists() and child.poll() is None and time.monotonic() < deadline:
+    while not (work / "0005.json").exists() and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL, "the run ended before it could be killed"
     finished = len(list(work.glob("[0-9]*.json")))
-    assert 10 <= finished < 40
+    assert 6 <= finished < 28
     assert not project.out.exists()
     drawn.clear()
     assert project.run(**changes) == whole
-    assert len(drawn) == 10 - finished // 4
+    assert len(drawn) == 7 - finished // 4
     assert not work.exists()

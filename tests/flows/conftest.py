@@ -164,6 +164,23 @@ def rex(workspace: Workspace) -> SubjectFolder:
     return new_subject(workspace, "rex")
 
 
+@pytest.fixture(scope="session")
+def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose rex is up to date, to be copied."""
+    from flows import execution
+
+    subject = new_subject(new_workspace(tmp_path_factory.mktemp("finished") / "project"), "rex")
+    execution.bring_up_to_date(subject)
+    return subject.workspace.root
+
+
+@pytest.fixture
+def done(finished_project: Path, tmp_path: Path) -> SubjectFolder:
+    """A dog that is up to date, in a project of its own."""
+    root = shutil.copytree(finished_project, tmp_path / "project", symlinks=True)
+    return Workspace(root).subject("rex")
+
+
 @pytest.fixture
 def dvc(workspace: Workspace) -> Callable[..., str]:
     """DVC's own command line in the project: `dvc("status", "file")` -> its output."""

@@ -122,8 +122,8 @@ def none(request: Request) -> bool:
 
 
 def sometimes_503(request: Request) -> bool:
-    """Every third request is one too many."""
-    return request.number % 3 == 0 and request.say(503, "SlowDown")
+    """Every fifth request is one too many."""
+    return request.number % 5 == 0 and request.say(503, "SlowDown")
 
 
 def sometimes_reset(request: Request) -> bool:
@@ -132,8 +132,8 @@ def sometimes_reset(request: Request) -> bool:
 
 
 def slow(request: Request) -> bool:
-    """A tenth of a second each."""
-    time.sleep(0.1)
+    """A thirtieth of a second each, one after the other."""
+    time.sleep(0.03)
     return False
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from flows import execution
 from flows.lock import held
-from flows.store import departed, git, objects, sharing
+from flows.store import departed, git, objects, remote, sharing
 from flows.workspace import Workspace
-from tests.flows.clones import clone, make, run_git
+from tests.flows.clones import clone, make, run_git, transfer
 
 from .conftest import Command
 
@@ -17,15 +17,15 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 @pytest.fixture
 def both(hub) -> tuple[Workspace, Workspace]:
-    """Two clones that hold everything of rex, two versions of it, and bob."""
+    """Two clones that hold everything of rex, and bob's photos."""
     one, two = clone(hub, "one"), clone(hub, "two")
     make(one, "bob")
+    with sharing.round_trip(one, "rex"):
+        execution.bring_up_to_date(one.subject("rex"))
+    sharing.give(one, ["bob"], "bob: new")
     for workspace in (one, two):
-        with sharing.round_trip(workspace, "rex"):
-            execution.bring_up_to_date(workspace.subject("rex"))
-    with sharing.round_trip(one, "bob"):
-        execution.bring_up_to_date(one.subject("bob"))
-    sharing.take(two)
+        sharing.take(workspace)
+    transfer(two, "pull", remote.targets(two, ["rex"]), 60, force=True)
     return one, two
 
 

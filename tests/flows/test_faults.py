@@ -31,13 +31,6 @@ def run_in_a_process(subject: SubjectFolder) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
-@pytest.fixture
-def done(rex: SubjectFolder) -> SubjectFolder:
-    """A subject that is up to date."""
-    execution.bring_up_to_date(rex)
-    return rex
-
-
 @pytest.mark.parametrize("stage", PLAN)
 def test_kill_9_in_a_stage_then_run_again(done: SubjectFolder, monkeypatch, stage: str):
     params = done.workspace.params_file

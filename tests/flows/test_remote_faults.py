@@ -63,7 +63,7 @@ def at_server(bucket: Path) -> dict[str, str]:
         (s3_proxy.sometimes_reset, "", 240),
         (s3_proxy.sometimes_flips_what_is_put, "", 240),
         (s3_proxy.slow, "", 240),
-        (s3_proxy.hangs, "did not finish within", 10),
+        (s3_proxy.hangs, "did not finish within", 7),
         (s3_proxy.full, "failed to transfer.*InsufficientStorage", 240),
         (s3_proxy.expired, "Forbidden|ExpiredToken", 240),
     ],

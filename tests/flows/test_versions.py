@@ -16,6 +16,12 @@ from tasks.shared.errors import UserError
 from .conftest import PLAN, Command, new_subject
 
 
+@pytest.fixture
+def rex(done: SubjectFolder) -> SubjectFolder:
+    """It has a version already."""
+    return done
+
+
 def contents(subject: SubjectFolder) -> dict[str, bytes]:
     """Every output, and what the user wrote."""
     left_out = (".work", history.FILE, ".gitignore")
@@ -48,8 +54,7 @@ def objects(workspace: Workspace) -> set[str]:
 
 
 def test_every_run_that_changed_something_is_a_version(rex: SubjectFolder):
-    execution.bring_up_to_date(rex)
-    execution.bring_up_to_date(rex)
+    assert execution.bring_up_to_date(rex)[-1].action == "fresh"
     assert changed(rex, 50) == ["sample", "evaluate", "report"]
     first, second = history.read(rex)
     assert (first.number, first.ran) == (1, tuple(PLAN))
@@ -110,7 +115,8 @@ def test_a_version_that_is_not_there_is_refused(rex: SubjectFolder, number: int,
         history.roll_back(rex, number)
 
 
-def test_removing_everywhere_leaves_nothing_of_one_and_all_of_the_others(rex: SubjectFolder):
+def test_removing_everywhere_leaves_nothing_of_one_and_all_of_the_others(workspace: Workspace):
+    rex = new_subject(workspace, "rex")
     workspace = rex.workspace
     bella = new_subject(workspace, "bella")  # of the same class, with a photo in common
     shutil.copy(bella.folder / "photos" / "00.png", rex.folder / "photos" / "00.png")
@@ -161,7 +167,8 @@ def test_removing_a_subject_that_runs_is_refused(rex: SubjectFolder):
     assert rex.folder.exists()
 
 
-def test_the_commands_say_what_they_did(rex: SubjectFolder, dreamline: Command):
+def test_the_commands_say_what_they_did(workspace: Workspace, dreamline: Command):
+    rex = new_subject(workspace, "rex")
     root = rex.workspace.root
     assert "no version yet" in dreamline(root, "history", "rex").out
     execution.bring_up_to_date(rex)
