@@ -62,18 +62,8 @@ def transfer(
         return "nothing recorded yet"
     module = "flows.store.pulling" if verb == "pull" else "flows.store.pushing"
     options = [*(["--force"] if force else []), *(["--remote", remote] if remote else [])]
-    command = [sys.executable, "-m", module, *options]
-    environment = os.environ | {"DVC_NO_ANALYTICS": "1", "NO_COLOR": "1"}
     try:
-        done = subprocess.run(
-            [*command, *wanted],
-            cwd=workspace.root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=deadline_s,
-        )
+        done = _process(workspace, [module, *options, *wanted], deadline_s)
     except subprocess.TimeoutExpired as error:
         raise UserError(
             f"{verb}: the remote did not finish within {deadline_s:g} s; nothing is lost, run it again, "
@@ -100,14 +90,7 @@ def probe(workspace: Workspace, deadline_s: float) -> str:
         UserError: there is none, or it does not answer within the deadline.
     """
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "flows.store.probe"],
-            cwd=workspace.root,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=deadline_s,
-        )
+        done = _process(workspace, ["flows.store.probe"], deadline_s)
     except subprocess.TimeoutExpired as error:
         raise UserError(
             f"remote: no answer within {deadline_s:g} s; look at .dvc/config and the network"
@@ -115,3 +98,20 @@ def probe(workspace: Workspace, deadline_s: float) -> str:
     if done.returncode:
         raise UserError(f"remote: {_complaint(done.stderr)}; look at .dvc/config and your AWS profile")
     return done.stdout.strip()
+
+
+def _process(workspace: Workspace, module: list[str], deadline_s: float) -> subprocess.CompletedProcess[str]:
+    """`python -m` a module of ours in the project; killed at the deadline.
+
+    Raises:
+        subprocess.TimeoutExpired: it was.
+    """
+    return subprocess.run(
+        [sys.executable, "-m", *module],
+        cwd=workspace.root,
+        env=os.environ | {"DVC_NO_ANALYTICS": "1", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=deadline_s,
+    )
