@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from flows import consents, history, stages, timings
 from flows.lock import held
@@ -50,11 +51,11 @@ def bring_up_to_date(
         if refused := consents.refusal(subject):
             raise UserError(refused)
         recording.heal_table(workspace)
-        recording.heal(subject.folder)
-        _heal_prior(subject)
-        plan = staleness.plan(subject)
-        versions.complete(workspace, [stage for stage in plan if stage.file.parent == subject.folder])
-        foreseen = staleness.forecast(subject, plan)
+        _heal(workspace, subject.folder)
+        if recording.left(subject.prior):
+            with held(subject.prior / ".work" / "lock"):  # if somebody is recording now, wait
+                _heal(workspace, subject.prior)
+        plan, foreseen = staleness.look(subject)
         if foreseen.photos:
             _bring_photos(subject)
         if foreseen.to_run:
@@ -118,13 +119,11 @@ def _one(
     return Outcome(stage.name, "ran", verdict.why, seconds)
 
 
-def _heal_prior(subject: SubjectFolder) -> None:
-    """What a process left that was killed while it recorded the class prior."""
-    note = subject.prior / ".work" / "recording.json"
-    if note.exists():
-        with held(subject.prior / ".work" / "lock"):  # if somebody is recording now, wait
-            recording.heal(subject.prior)
-            versions.complete(subject.workspace, pipeline.read(subject.workspace, subject.prior / "dvc.yaml"))
+def _heal(workspace: Workspace, folder: Path) -> None:
+    """What a process left in a folder that was killed while it recorded a stage. For the holder of its lock."""
+    if recording.left(folder):
+        recording.heal(folder)
+        versions.complete(workspace, pipeline.read(workspace, folder / "dvc.yaml"))
 
 
 def _bring_photos(subject: SubjectFolder) -> None:

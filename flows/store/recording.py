@@ -38,6 +38,11 @@ def end(stage: Stage) -> None:
     _note(stage.file.parent).unlink(missing_ok=True)
 
 
+def left(folder: Path) -> bool:
+    """Whether a stage of this folder was begun, and is not known to be recorded."""
+    return _note(folder).exists()
+
+
 def heal(folder: Path) -> None:
     """Put dvc.lock back as it was before a stage that was not recorded. For the holder of the folder's lock.
 

@@ -113,7 +113,7 @@ def forecasts(workspace: Workspace, names: Iterable[str], memory: Untouched | No
             if memory and memory.fresh(subject):
                 found.append(Forecast(name))
                 continue
-            found.append(_asked(subject, priors))
+            found.append(look(subject, priors)[1])
         except UserError as error:
             found.append(Forecast(name, error=str(error)))
         if memory:
@@ -123,15 +123,24 @@ def forecasts(workspace: Workspace, names: Iterable[str], memory: Untouched | No
     return found
 
 
-def _asked(subject: SubjectFolder, priors: dict[Path, tuple[list[Stage], Mapping[str, list]]]) -> Forecast:
-    """DVC's word about one subject; its class prior is asked about once in a fleet."""
+def look(
+    subject: SubjectFolder, priors: dict[Path, tuple[list[Stage], Mapping[str, list]]] | None = None
+) -> tuple[list[Stage], Forecast]:
+    """The plan of a subject and DVC's word about it, every file read once.
+
+    Args:
+        priors: what was found of class priors so far; each is asked about once in a fleet.
+    Raises:
+        UserError: a file is wrong, or photos/ is not what was accepted.
+    """
     _prepare(subject)
-    prior = subject.prior / "dvc.yaml"
+    priors, prior = {} if priors is None else priors, subject.prior / "dvc.yaml"
     if prior not in priors:
         priors[prior] = _loaded(subject.workspace, [prior])
     of_class, of_class_status = priors[prior]
     own, status = _loaded(subject.workspace, [subject.photos_file, subject.dvc_file])
-    return forecast(subject, of_class + own, {**of_class_status, **status})
+    stages = of_class + own
+    return stages, forecast(subject, stages, {**of_class_status, **status})
 
 
 def plan(subject: SubjectFolder) -> list[Stage]:

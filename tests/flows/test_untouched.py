@@ -38,7 +38,7 @@ def object_of(subject: SubjectFolder) -> Path:
 
 
 def test_who_was_up_to_date_is_not_asked_about(known: SubjectFolder, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(staleness, "_asked", lambda *_: pytest.fail("DVC was asked"))
+    monkeypatch.setattr(staleness, "look", lambda *_: pytest.fail("DVC was asked"))
     assert look(known).fresh
 
 
@@ -67,7 +67,7 @@ def test_whatever_is_touched_is_asked_about(known: SubjectFolder, touch: Callabl
 def test_a_change_while_dvc_is_asked_shows_the_next_time(
     known: SubjectFolder, monkeypatch: pytest.MonkeyPatch
 ):
-    ask = staleness._asked
+    ask = staleness.look
     rewrite(known.folder / "sample" / "result.json", lambda text: text)  # touched: to be asked about
 
     def slow(subject, priors):
@@ -75,9 +75,9 @@ def test_a_change_while_dvc_is_asked_shows_the_next_time(
         rewrite(known.folder / "sample" / "result.json", lambda text: text + " ")
         return found
 
-    monkeypatch.setattr(staleness, "_asked", slow)
+    monkeypatch.setattr(staleness, "look", slow)
     assert look(known).fresh  # so it was when it was asked
-    monkeypatch.setattr(staleness, "_asked", ask)
+    monkeypatch.setattr(staleness, "look", ask)
     assert not look(known).fresh
 
 
