@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import workspace as workspaces
-from tasks.shared.errors import UserError
+from tasks.shared.errors import Transient, UserError
 
 console = Console(soft_wrap=True)
 if not console.is_terminal:
@@ -135,6 +135,13 @@ def remove(names: list[str], yes: bool, everywhere: bool) -> None:
         adding.remove(subject)
         console.print(f"{subject.name} removed", highlight=False)
     if shared:
-        sharing.withdraw(workspace, names, f"{', '.join(names)}: removed everywhere")
-        sharing.take(workspace)
+        try:
+            sharing.withdraw(workspace, names, f"{', '.join(names)}: removed everywhere")
+            sharing.take(workspace)
+        except (UserError, Transient) as error:
+            folders = " ".join(f"data/subjects/{name}" for name in names)
+            raise UserError(
+                f"removed here and at the DVC remote, but other machines do not know it yet: {error}; once git's remote is "
+                f"back: `git rm -r -q {folders} && git add {departed.LOG} && git commit -m removed && git push`"
+            ) from error
         console.print("handed on: other machines clear their caches when they next take the fleet's news")

@@ -30,7 +30,8 @@ def main() -> None:
     try:
         with Repo(".") as repo:
             repo.lock = nullcontext()
-            _send_digests()
+            if any(remote["url"].startswith("s3:") for remote in repo.config["remote"].values()):
+                _send_digests()
             pushed = repo.push(targets=told.targets, remote=told.remote)
     except Exception as error:
         print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)

@@ -104,3 +104,23 @@ def test_what_was_removed_while_the_others_were_away_is_handed_on_later(both, hu
     sharing.take(two)
     assert not (two.subjects_folder / "rex").exists()
     assert noted(two) == ["rex"]
+
+
+def test_a_removal_that_cannot_be_handed_on_says_how(
+    both, hub, dreamline: Command, monkeypatch: pytest.MonkeyPatch
+):
+    one, two = both
+    away = hub.with_name("away.git")
+    monkeypatch.setattr(
+        sharing, "withdraw", lambda *told, before=sharing.withdraw: (hub.rename(away), before(*told))[1]
+    )
+    done = dreamline(one.root, "remove", "rex", "--everywhere", "--yes")
+    assert done.code == 2
+    assert "other machines do not know it yet" in done.err
+    away.rename(hub)
+    command = done.err.partition("back: `")[2].partition("`")[0].replace("\n", " ")
+    for part in command.split(" && "):
+        words = part.split()
+        run_git(one.root, *words[1:], *(["origin", "main"] if words[1] == "push" else []))
+    sharing.take(two)
+    assert not (two.subjects_folder / "rex").exists()
