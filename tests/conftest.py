@@ -1,6 +1,7 @@
 """Shared fixtures: tiny random base models in the formats of the real ones, and a temporary project."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ WORDS = ["a", "photo", "of", "sks", "dog", "vase", "the", "in", "on", "beach", "
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 torch.set_num_threads(1)  # at these sizes a second thread costs more than it brings
+os.environ["OMP_NUM_THREADS"] = "1"  # in the processes that tests start as well
 
 
 def tiny_tokenizer() -> Any:

@@ -97,8 +97,8 @@ def test_a_fresh_clone_plus_pull_has_the_same_bytes_and_nothing_to_do(
     assert "secret" not in (clone.root / ".dvc" / "config").read_text()
 
 
-def test_a_run_in_a_fresh_clone_takes_results_from_the_remote(rex: SubjectFolder, s3: str, tmp_path: Path):
-    execution.bring_up_to_date(rex)
+def test_a_run_in_a_fresh_clone_takes_results_from_the_remote(done: SubjectFolder, s3: str):
+    rex = done
     use_s3(rex.workspace.root, s3)
     remote.transfer(rex.workspace, "push", remote.targets(rex.workspace, ["rex"]), deadline_s=120)
     expected = outputs(rex.workspace)
@@ -112,9 +112,9 @@ def test_a_run_in_a_fresh_clone_takes_results_from_the_remote(rex: SubjectFolder
 
 
 def test_wrong_credentials_are_a_mistake_in_one_line(
-    rex: SubjectFolder, s3: str, dreamline: Command, monkeypatch
+    done: SubjectFolder, s3: str, dreamline: Command, monkeypatch
 ):
-    execution.bring_up_to_date(rex)
+    rex = done
     use_s3(rex.workspace.root, s3)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     said = dreamline(rex.workspace.root, "push", "rex")
@@ -144,9 +144,9 @@ class Unavailable(BaseHTTPRequestHandler):
 
 
 def test_a_remote_that_only_says_503_is_given_up_at_the_deadline(
-    rex: SubjectFolder, s3: str, dreamline: Command
+    done: SubjectFolder, s3: str, dreamline: Command
 ):
-    execution.bring_up_to_date(rex)
+    rex = done
     server = ThreadingHTTPServer(("127.0.0.1", 0), Unavailable)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     use_s3(rex.workspace.root, f"http://127.0.0.1:{server.server_port}")
@@ -159,8 +159,8 @@ def test_a_remote_that_only_says_503_is_given_up_at_the_deadline(
     assert staleness.forecasts(rex.workspace, ["rex"])[0].fresh  # and the lock is free again
 
 
-def test_the_default_remote_is_a_folder_of_this_checkout(rex: SubjectFolder, dreamline: Command):
-    execution.bring_up_to_date(rex)
+def test_the_default_remote_is_a_folder_of_this_checkout(done: SubjectFolder, dreamline: Command):
+    rex = done
     assert dreamline(rex.workspace.root, "push", "rex").code == 0
     assert (rex.workspace.state / "remote" / "files").is_dir()
     said = dreamline(rex.workspace.root, "pull", "rex")

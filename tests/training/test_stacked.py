@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.backbones.base import Backbone, open_base
+from tasks.backbones.base import Backbone, SampleOptions, open_base
 from tasks.methods import base as methods
 from tasks.methods import dreambooth
 from tasks.shared import plugins
@@ -90,7 +90,9 @@ def test_pictures_on_the_way_are_of_the_member_alone(tiny_base, tmp_path):
 
     def watching(name: str, backbone: Backbone):
         def watch(step: int) -> dict[str, float]:
-            drawn[name].append(backbone.sample(["a sks dog"], [1]).astype(int))
+            drawn[name].append(
+                backbone.sample(["a sks dog"], [1], SampleOptions(num_inference_steps=3)).astype(int)
+            )
             return {"dino": step / 10}
 
         return watch
