@@ -229,8 +229,9 @@ def bench(count: int, kills: int, restarts: int, seed: int, keep: Path | None) -
         finally:
             for process in processes:
                 process.end()
-            for log in logs.glob("*.log") if keep else ():
-                shutil.copy(log, keep)
+            if keep:
+                for log in logs.glob("*.log"):
+                    shutil.copy(log, keep)
         again = (logs / "runner.log").read_text().count("runner: again")
     _record(plan, processes, wrong, runs, seconds, again)
 

@@ -184,7 +184,7 @@ def fleet(root: Path, names: list[str], real: bool) -> Workspace:
     for number, name in enumerate(names):
         if real:
             photos = sorted((REPO / "data" / "demo").rglob("*.*"))[:5]
-            adding.add(workspace, photos, name=name, **{"class": "cat"})
+            adding.add(workspace, photos, name, None, None, **{"class": "cat"})
         else:
             subject = new_subject(workspace, name, CLASSES[number % len(CLASSES)])
             subject.prepare()

@@ -13,9 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import cast
+from uuid import UUID
 
+from flows.store.pipeline import Stage
 from flows.workspace import Workspace
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -82,7 +86,7 @@ def in_turns(
 ) -> None:
     """Measure, print, record."""
     from bench.fleet.record import record
-    from flows import execution, stages
+    from flows import execution
     from flows.store import staleness
     from tests.flows.conftest import PLAN, STAGES, new_subject
 
@@ -102,8 +106,8 @@ def in_turns(
         plain, dvc = (new_subject(workspace, f"{way}{number:03d}") for way in ("plain", "dvc"))
         post(workspace, f"runner{number:03d}")
         plan = [stage for stage in staleness.plan(plain) if stage.name in STAGES]
-        timed("plain", lambda plan=plan: [stages.call(workspace, stage) for stage in plan])
-        timed("dvc", lambda dvc=dvc: execution.bring_up_to_date(dvc))
+        timed("plain", partial(plainly, workspace, plan))
+        timed("dvc", partial(execution.bring_up_to_date, dvc))
         if profile:
             profiler.enable()
         timed("runner", execute)
@@ -137,6 +141,14 @@ def in_turns(
     )
 
 
+def plainly(workspace: Workspace, plan: list[Stage]) -> None:
+    """The stages as function calls, and nothing else."""
+    from flows import stages
+
+    for stage in plan:
+        stages.call(workspace, stage)
+
+
 def post(workspace: Workspace, name: str) -> None:
     """A new subject, and a run of it that is due."""
     from flows import posting
@@ -165,7 +177,7 @@ def runs(workspace: Workspace) -> Iterator[Callable[[], None]]:
     from flows.serving.runner import Runner
 
     os.chdir(workspace.root)
-    offered = {offer.apply(): flow for flow, offer in deployments.offered(workspace)}
+    offered = {cast(UUID, offer.apply()): flow for flow, offer in deployments.offered(workspace)}
     runner = Runner(offered, Params(), "bench")
     with personalize.settings(os.environ["PREFECT_API_URL"]), get_client(sync_client=True) as client:
 

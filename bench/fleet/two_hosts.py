@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,15 +192,16 @@ def worker(folder: Path, host: str, seconds: float) -> Iterator[Path]:
         yield clone
 
 
-def night(root: Path, names: list[str], said: list[tuple[float, str]]) -> list[Any]:
-    """What `dreamline nightly` does on the server's machine."""
+def night(root: Path, names: list[str], said: list[tuple[float, str]]) -> Sequence[Any]:
+    """What `dreamline nightly` does on the server's machine; returns a row for each subject."""
     from flows import nightly
     from flows.workspace import Workspace
 
     began = time.monotonic()
-    return nightly.run(
+    done = nightly.run(
         Workspace(root), names, lambda name, event: said.append((time.monotonic() - began, name))
     )
+    return done.rows
 
 
 def add(root: Path, prefix: str, count: int) -> list[str]:

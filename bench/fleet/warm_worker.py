@@ -48,7 +48,8 @@ def project(folder: Path, steps: int) -> Path:
     config = first.root / ".dvc" / "config"
     config.write_text(config.read_text().replace("../.dreamline/remote", str(folder / "bytes")))
     for name in (FIRST, SECOND):
-        adding.add(Workspace(first.root), [REPO / "data" / "demo" / "miso"], name=name, **{"class": "cat"})
+        photos = [REPO / "data" / "demo" / "miso"]
+        adding.add(Workspace(first.root), photos, name, None, None, **{"class": "cat"})
     subprocess.run(["git", "add", "-A"], cwd=first.root, check=True)
     subprocess.run(["git", "commit", "-qm", "fleet"], cwd=first.root, check=True)
     subprocess.run(["git", "clone", "-q", "--bare", str(first.root), str(folder / "fleet.git")], check=True)
@@ -83,7 +84,7 @@ def marks(root: Path) -> tuple[dict[str, float], dict[str, float]]:
             mark(f"{name} first step")
         return one_step(self, number)
 
-    Training._one_step = step  # type: ignore[method-assign]
+    Training._one_step = step  # type: ignore[method-assign, assignment]
     personalize._listeners.append(tell)
     with prefect_api.connection(Workspace(root)) as wait, personalize.settings(wait()):
         results = batches.batch([FIRST, SECOND], str(root))

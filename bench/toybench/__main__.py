@@ -67,7 +67,8 @@ def main() -> int:
     for name in given.rows:
         if name in settings.UNTRAINED:
             says = settings.UNTRAINED[name]
-            rows, per_subject, broken = untrained(bench, told, name, names, seeds), {}, {}
+            rows = untrained(bench, told, name, names, seeds)
+            per_subject, broken = dict[str, Any](), dict[str, Any]()
             used = params.read_yaml(home.params_file)
         else:
             setting = settings.read(name)

@@ -93,7 +93,7 @@ def enter(fleet: Workspace, setting: Setting, entry: Entry, seeds: Sequence[int]
     """Make the subject of a row, or bring the params of an existing one up to date."""
     name, called = folder_name(setting, entry.name), setting.calls(entry.cls)
     if name not in fleet.subjects():
-        told = {"class": entry.cls, "identifier": IDENTIFIER, "kind": entry.kind}
+        told: dict[str, Any] = {"class": entry.cls, "identifier": IDENTIFIER, "kind": entry.kind}
         adding.add(fleet, [entry.photos], name, **told)
     prompts = [text.replace("{subject}", called) for text in entry.prompts]
     blocks: dict[str, Any] = {

@@ -109,7 +109,8 @@ def mean(values: Sequence[float], *clusters: Sequence[Any]) -> dict[str, float]:
     """Mean and, where clusters differ, the ends of its interval, rounded."""
     interval = BOOTSTRAP.mean(np.array(values), *clusters)
     ends = dict(zip(("low", "high"), interval, strict=True)) if interval else {}
-    return {key: round(float(value), 4) for key, value in {"value": np.mean(values), **ends}.items()}
+    told: dict[str, float] = {"value": float(np.mean(values)), **ends}
+    return {key: round(float(value), 4) for key, value in told.items()}
 
 
 def _mean(rows: Sequence[Row], name: str) -> dict[str, float] | None:

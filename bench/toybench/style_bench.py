@@ -123,7 +123,8 @@ def main() -> int:
     critic, failed = Critic(eye, backbone.size_px), 0
     for name in given.rows:
         if name in settings.UNTRAINED:
-            says, broken = settings.UNTRAINED[name], {}
+            says = settings.UNTRAINED[name]
+            broken: dict[str, str] = {}
             pictures = {style: untrained(name, style, backbone, told) for style in given.sets}
         else:
             says = settings.read(name).says

@@ -146,7 +146,7 @@ def painted(style: str, wanted: Wanted, size_px: int) -> np.ndarray:
     pool = [one for one in split_identities("judge") if one.cls == wanted.cls]
     who = pool[int(rng.integers(len(pool)))]
     scene = sample_scene(rng, [], identity=who, setting=wanted.setting, style="photo")
-    return np.uint8(np.round(255 * STYLES[style](render(scene, size_px)).clip(0, 1)))
+    return np.round(255 * STYLES[style](render(scene, size_px)).clip(0, 1)).astype(np.uint8)
 
 
 def shown(style: str) -> list[Wanted]:
