@@ -36,7 +36,7 @@ SMALL = {
     "class_prior": {"num_class_images": 4, "num_inference_steps": 4, "judge": None},
     "fine_tune": {"max_train_steps": 40, "validation_steps": 0},
     "machine": {"checkpoint_steps": 10},
-    "sample": {"num_inference_steps": 4, "num_class_images": 2, "seeds": [1]},
+    "sample": {"num_inference_steps": 4, "num_class_images": 2, "prompts": ["a {subject} on the grass"]},
     "evaluate": {"resamples": 100, "segmenter": None},
 }
 
