@@ -16,7 +16,7 @@ help:  ## this list
 demo: $(READY)  ## personalise the bundled subject and say where its report is
 	dreamline demo
 
-test: $(READY)  ## the whole suite, under ten minutes on two cores
+test: $(READY)  ## the whole suite, ten to twelve minutes on two cores
 	pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## ruff, mypy, import-linter
