@@ -8,7 +8,7 @@ travels with it through git.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -48,8 +48,9 @@ def record(subject: SubjectFolder, ran: Mapping[str, float]) -> None:
     known, now = read(subject), _files(subject)
     if known and known[-1].files == now:
         return
-    before = [stage for stage in _made_since(known, now) if stage not in ran]
-    seconds = sum(ran.values()) + (timings.Timings(subject.workspace).about_s(subject.name, before) or 0.0)
+    before, seconds = _made_before(ran, known, now), sum(ran.values())
+    if before:
+        seconds += timings.Timings(subject.workspace).about_s(subject.name, before) or 0.0
     when = datetime.now(UTC).isoformat(timespec="seconds")
     version = Version(len(known) + 1, when, (*before, *ran), _scores(subject), now, round(seconds, 1))
     append_line(subject.folder / FILE, asdict(version))
@@ -122,20 +123,16 @@ def roll_back(subject: SubjectFolder, number: int) -> None:
             )
 
 
-def _made_since(known: Sequence[Version], now: Mapping[str, str]) -> list[str]:
-    """Stages whose record in dvc.lock is in none of the versions."""
-    new = _recorded(now)
+def _made_before(ran: Container[str], known: Sequence[Version], now: Mapping[str, str]) -> list[str]:
+    """Stages that did not run now, and whose record in dvc.lock is in none of the versions."""
+    locked = recorded.stages(now.get("dvc.lock", ""))
+    new = {stage: entry for stage, entry in locked.items() if stage not in ran}
     for version in reversed(known):
         if not new:
             break
-        then = _recorded(version.files)
+        then = recorded.stages(version.files.get("dvc.lock", ""))
         new = {stage: entry for stage, entry in new.items() if then.get(stage) != entry}
     return list(new)
-
-
-def _recorded(files: Mapping[str, str]) -> dict[str, Any]:
-    """The stages of a version's dvc.lock."""
-    return recorded.stages(files.get("dvc.lock", ""))
 
 
 def _targets(subject: SubjectFolder) -> list[str]:

@@ -105,7 +105,7 @@ def _train(workspace: Workspace, names: Sequence[str], tell: Tell) -> list[str]:
                 locks.enter_context(
                     held(subject.lock_file, busy=f"{name}: a run of this subject is going on")
                 )
-                foreseen = staleness.forecast(subject, staleness.plan(subject))
+                _, foreseen = staleness.look(subject)
             except UserError as failure:
                 _left(name, failure)
                 continue

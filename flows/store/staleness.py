@@ -73,16 +73,12 @@ def verdict(workspace: Workspace, stage: Stage) -> Verdict:
     return verdicts([stage], _status(workspace, [stage.target]))[0]
 
 
-def forecast(
-    subject: SubjectFolder, stages: Sequence[Stage], status: Mapping[str, list] | None = None
-) -> Forecast:
-    """What a run of the subject's plan would do; one DVC status, unless the fleet's is given.
+def _forecast(subject: SubjectFolder, stages: Sequence[Stage], status: Mapping[str, list]) -> Forecast:
+    """What a run of the subject's plan would do.
 
     Raises:
         UserError: photos/ is not what was accepted.
     """
-    if status is None:
-        status = _status(subject.workspace, _targets(subject, stages))
     entries = status.get(str(subject.photos_file), [])
     photos = next((change for entry in entries for change in _changes(entry, "changed outs").values()), None)
     root, folder = subject.workspace.root, subject.folder / "photos"
@@ -140,14 +136,7 @@ def look(
     of_class, of_class_status = priors[prior]
     own, status = _loaded(subject.workspace, [subject.photos_file, subject.dvc_file])
     stages = of_class + own
-    return stages, forecast(subject, stages, {**of_class_status, **status})
-
-
-def plan(subject: SubjectFolder) -> list[Stage]:
-    """The class prior's stages, then the subject's, in the order in which they run."""
-    _prepare(subject)
-    prior = subject.prior / "dvc.yaml"
-    return pipeline.read(subject.workspace, prior) + pipeline.read(subject.workspace, subject.dvc_file)
+    return stages, _forecast(subject, stages, {**of_class_status, **status})
 
 
 def _prepare(subject: SubjectFolder) -> None:
@@ -210,10 +199,6 @@ def _changes(entry: Any, key: str) -> dict[str, Any]:
     return entry.get(key, {}) if isinstance(entry, dict) else {}
 
 
-def _targets(subject: SubjectFolder, stages: Iterable[Stage]) -> list[str]:
-    return list(dict.fromkeys([str(subject.photos_file), *(str(stage.file) for stage in stages)]))
-
-
 def _status(workspace: Workspace, targets: list[str]) -> dict[str, list]:
     """DVC's status of explicit targets, keyed by absolute target."""
     if not targets:
@@ -223,7 +208,7 @@ def _status(workspace: Workspace, targets: list[str]) -> dict[str, list]:
 
 
 def _loaded(workspace: Workspace, files: list[Path]) -> tuple[list[Stage], dict[str, list]]:
-    """The stages of some DVC files with DVC's status of them: read once, where `plan` and `_status` read twice."""
+    """The stages of some DVC files with DVC's status of them: read once, where a plan and its status read twice."""
     from dvc.repo import lock_repo
 
     stages, status = [], dict[str, list]()

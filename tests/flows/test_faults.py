@@ -54,7 +54,7 @@ def test_kill_9_in_a_stage_then_run_again(done: SubjectFolder, monkeypatch, stag
 def test_a_finished_stage_that_was_not_recorded_is_not_taken_for_recorded(done: SubjectFolder):
     (done.folder / "sample" / "result.json").write_text("half of it")
     (done.folder / "sample" / "manifest.json").unlink()
-    plan = staleness.plan(done)
+    plan = staleness.look(done)[0]
     with pytest.raises(UserError, match="not finished"):
         versions.commit(done.workspace, next(stage for stage in plan if stage.name == "sample"))
     assert {o.stage: o.action for o in execution.bring_up_to_date(done)}["sample"] == "restored"

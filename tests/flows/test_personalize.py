@@ -55,7 +55,7 @@ def test_the_flow_and_dvc_repro_agree_and_then_leave_each_other_nothing_to_do(re
     assert "0.5" in dvc("metrics", "show")
 
     by_hand = new_subject(new_workspace(tmp_path / "by_hand"), "rex")
-    execution.staleness.plan(by_hand)  # writes dvc.yaml, as `dreamline add` does
+    execution.staleness.look(by_hand)  # writes dvc.yaml, as `dreamline add` does
     subprocess.run(
         [sys.executable, "-m", "dvc", "repro", str(by_hand.dvc_file)], cwd=by_hand.workspace.root, check=True
     )
