@@ -62,6 +62,13 @@ class Bucket:
             botocore's errors, while the storage does not answer.
         """
         self.client = self.client or _client()
+        try:
+            self._look()
+        except Exception:
+            self.client = None  # the next look asks for the keys anew: they may have been replaced
+            raise
+
+    def _look(self) -> None:
         bucket, _, prefix = (self.options.bucket or "").removeprefix("s3://").partition("/")
         prefix = prefix.rstrip("/") + "/" if prefix.strip("/") else ""
         groups, marked = self._grouped(bucket, prefix)
@@ -185,7 +192,8 @@ def _client() -> Any:
     from botocore.config import Config
 
     patience = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
-    return boto3.client("s3", config=patience)
+    # boto3's default session keeps the first keys for as long as the process lives: rotated ones would be refused
+    return boto3.session.Session().client("s3", config=patience)
 
 
 def _signature(objects: list[Object]) -> str:

@@ -26,7 +26,7 @@ OPTIONS = Params(settle_s=0, bucket="s3://dreamline/inbox")
 def store(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of the server, whose address the code under test takes from the usual environment."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
-    client = boto3.client("s3")
+    client = boto3.session.Session().client("s3")  # the default one keeps the keys of another test
     yield client
     for item in client.list_objects_v2(Bucket="dreamline", Prefix="inbox/").get("Contents", []):
         client.delete_object(Bucket="dreamline", Key=item["Key"])
@@ -159,6 +159,20 @@ def test_too_much_is_refused_by_the_listing(workspace: Workspace, box: Path):
     Bucket(workspace, OPTIONS, huge).look()
     assert huge.read == []
     assert "inbox.max_mb" in reasons(box)["tom-1"]
+
+
+def test_keys_that_were_replaced_are_taken_at_the_next_look(
+    workspace: Workspace, box: Path, store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    put_drop(store, tmp_path, "rex")
+    looks = Bucket(workspace, OPTIONS)
+    with monkeypatch.context() as old:
+        old.setenv("AWS_ACCESS_KEY_ID", "a-key-that-was-taken-back")
+        with pytest.raises(ClientError):
+            looks.look()
+    looks.look()
+    looks.look()
+    assert len(names(box / ".taken")) == 1
 
 
 @pytest.mark.parametrize("says", [{"Size": 3}, {"Size": 30}, {"ETag": '"gone"'}])

@@ -39,6 +39,11 @@ def keeps_versions(client) -> bool:
     return "VersionId" in put
 
 
+def client_of(url: str):
+    """S3 client of a session of its own: boto3 keeps in its default one the key of the first test that asked."""
+    return boto3.session.Session().client("s3", endpoint_url=url)
+
+
 def free(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
@@ -73,7 +78,7 @@ def versioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ)
     url = f"http://127.0.0.1:{gateway}"
     try:
-        client = boto3.client("s3", endpoint_url=url)
+        client = client_of(url)
         deadline = time.monotonic() + 90
         while not keeps_versions(client):
             assert time.monotonic() < deadline, f"the server does not come up: {said.read_text()[-2000:]}"
@@ -98,7 +103,7 @@ def pushed(subject: SubjectFolder) -> None:
 
 def keys(url: str) -> dict[str, int]:
     """Objects of the bucket by name, with how many versions and markers there are of each."""
-    listed = boto3.client("s3", endpoint_url=url).list_object_versions(Bucket="dreamline")
+    listed = client_of(url).list_object_versions(Bucket="dreamline")
     found: dict[str, int] = {}
     for one in [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]:
         if "/md5/" in one["Key"]:
@@ -117,7 +122,7 @@ def test_no_version_of_an_object_is_left_in_a_bucket_that_keeps_them(rex: Subjec
     execution.bring_up_to_date(rex)
     pushed(rex)
     his = set(keys(versioned)) - hers
-    client = boto3.client("s3", endpoint_url=versioned)
+    client = client_of(versioned)
     again = next(one["Key"] for one in client.list_objects_v2(Bucket="dreamline")["Contents"] if (
         one["Key"].partition("/md5/")[2].replace("/", "") in his))  # fmt: skip
     client.put_object(Bucket="dreamline", Key=again, Body=b"an older version of it")
