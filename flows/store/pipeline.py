@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Stage:
         needs: absolute paths of its inputs.
         makes: absolute paths of its outputs.
         keys: per settings file the dotted keys that DVC tracks for it.
+        loaded: DVC's own object of it, which reading the file again would make once more.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Stage:
     needs: tuple[Path, ...]
     makes: tuple[Path, ...]
     keys: dict[Path, tuple[str, ...]]
+    loaded: Any = field(default=None, compare=False, repr=False)
 
     @property
     def target(self) -> str:
@@ -56,11 +58,7 @@ def resolved(file: Path, loaded: Any) -> Stage:
     Raises:
         UserError: its command is none of ours.
     """
-    return _stage(file, loaded.name, loaded.cmd, loaded.deps, loaded.outs)
-
-
-def _stage(file: Path, name: str, command: str, deps: list, outs: list) -> Stage:
-    folder = file.parent
+    folder, name, command = file.parent, loaded.name, loaded.cmd
     words = shlex.split(command)
     if words[:2] != ["python", "-m"] or len(words) < 3 or len(words) % 2 == 0:
         raise UserError(
@@ -71,7 +69,7 @@ def _stage(file: Path, name: str, command: str, deps: list, outs: list) -> Stage
         raise UserError(f"{file}: {name}: cmd: expected a --flag, got {bad[0]!r}")
     paths = {flag.removeprefix("--"): (folder / value).resolve() for flag, value in flags.items()}
     subject_file = paths.pop("subject", None)
-    told, needed = ([dep for dep in deps if hasattr(dep, "params") is has] for has in (True, False))
+    told, needed = ([dep for dep in loaded.deps if hasattr(dep, "params") is has] for has in (True, False))
     return Stage(
         name=name,
         file=file,
@@ -79,6 +77,7 @@ def _stage(file: Path, name: str, command: str, deps: list, outs: list) -> Stage
         paths=paths,
         subject_file=subject_file,
         needs=tuple(Path(dep.fs_path) for dep in needed),
-        makes=tuple(Path(out.fs_path) for out in outs if not (out.is_metric or out.is_plot)),
+        makes=tuple(Path(out.fs_path) for out in loaded.outs if not (out.is_metric or out.is_plot)),
         keys={Path(os.path.normpath(dep.fs_path)): tuple(dep.params) for dep in told},
+        loaded=loaded,
     )

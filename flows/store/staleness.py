@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def forecasts(workspace: Workspace, names: Iterable[str], memory: Untouched | No
             if memory and memory.fresh(subject):
                 found.append(Forecast(name))
                 continue
-            found.append(look(subject, priors)[1])
+            found.append(_lean(look(subject, priors)[1]))
         except UserError as error:
             found.append(Forecast(name, error=str(error)))
         if memory:
@@ -117,6 +117,12 @@ def forecasts(workspace: Workspace, names: Iterable[str], memory: Untouched | No
     if memory:
         memory.keep()
     return found
+
+
+def _lean(forecast: Forecast) -> Forecast:
+    """Without DVC's own objects, which of a thousand subjects would fill the memory."""
+    lean = (replace(one, stage=replace(one.stage, loaded=None)) for one in forecast.verdicts)
+    return replace(forecast, verdicts=tuple(lean))
 
 
 def look(

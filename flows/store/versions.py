@@ -13,15 +13,21 @@ from tasks.shared.errors import UserError
 def commit(workspace: Workspace, stage: Stage) -> None:
     """Record what a stage has just made as the result of its present inputs.
 
-    DVC records whatever lies there; only a manifest says that it is finished.
+    DVC records whatever lies there; only a manifest says that it is finished. What is done is what `dvc commit --force`
+    does with the stage, less its reading of the files that the plan has read: a third of its time.
 
     Raises:
         UserError: an output has no manifest of this stage.
     """
+    from dvc.repo import lock_repo
+
     for path in stage.makes:
         manifest.read(path, stage.name)
-    with repository.calls(workspace) as repo:
-        repo.commit(stage.target, force=True)
+    loaded = stage.loaded
+    with repository.calls(workspace), lock_repo(loaded.repo):
+        loaded.save()
+        loaded.commit()
+        loaded.dvcfile.dump_stages([loaded], update_pipeline=False)
     recording.end(stage)
 
 
