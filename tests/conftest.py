@@ -1,9 +1,11 @@
 """Shared fixtures: tiny random base models in the formats of the real ones, and a temporary project."""
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,31 @@ def subject(project: Path) -> Path:
         images.save(prior / f"{number:04d}.png", _noise(rng))
     manifest.write(prior, "class_prior", 1, **{"class": "dog", "prompt": "a dog"})
     return folder
+
+
+@pytest.fixture(scope="session")
+def api_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefect's folder for `api`; its empty.db has the tables and no rows."""
+    return tmp_path_factory.mktemp("api") / ".dreamline" / "prefect"
+
+
+@pytest.fixture(scope="session")
+def api(api_home: Path) -> Iterator[str]:
+    """One Prefect API for the session, as if the user had set PREFECT_API_URL; one start costs twenty seconds."""
+    from flows import prefect_api
+    from flows.workspace import Workspace
+
+    with pytest.MonkeyPatch.context() as environment, contextlib.ExitStack() as server:
+        environment.delenv("PREFECT_API_URL", raising=False)
+        wait = server.enter_context(prefect_api.connection(Workspace(api_home.parent.parent)))
+        url = wait()
+        with (
+            contextlib.closing(sqlite3.connect(api_home / "prefect.db")) as live,
+            contextlib.closing(sqlite3.connect(api_home / "empty.db")) as copy,
+        ):
+            live.backup(copy)
+        environment.setenv("PREFECT_API_URL", url)
+        yield url
 
 
 def _noise(rng: np.random.Generator) -> np.ndarray:

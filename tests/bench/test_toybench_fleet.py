@@ -28,7 +28,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def row(
-    tmp_path_factory: pytest.TempPathFactory, tiny_base: Callable[[str], Path], tiny_judges: Path
+    tmp_path_factory: pytest.TempPathFactory, tiny_base: Callable[[str], Path], tiny_judges: Path, api: str
 ) -> tuple[list, dict[str, float], Bench]:
     root = tmp_path_factory.mktemp("toybench")
     changes = {

@@ -132,24 +132,13 @@ def dreamline_process(root: Path, *arguments: str, **environment: str) -> Said:
     return Said(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.fixture(scope="session")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One Prefect API for the session, as if the user had set PREFECT_API_URL; one start costs seconds."""
-    from flows import prefect_api
-
-    with pytest.MonkeyPatch.context() as environment, contextlib.ExitStack() as server:
-        environment.delenv("PREFECT_API_URL", raising=False)
-        wait = server.enter_context(prefect_api.connection(Workspace(tmp_path_factory.mktemp("api"))))
-        url = wait()
-        environment.setenv("PREFECT_API_URL", url)
-        yield url
-
-
 @pytest.fixture
-def own_api(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undo `api` for a command that starts its own server."""
+def own_api(api: str, api_home: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo `api` for commands that start servers of their own, and spare them twelve seconds of making tables."""
     monkeypatch.delenv("PREFECT_API_URL")
     monkeypatch.delenv("PREFECT_HOME")
+    (workspace.state / "prefect").mkdir(parents=True)
+    shutil.copy(api_home / "empty.db", workspace.state / "prefect" / "prefect.db")
 
 
 @pytest.fixture
