@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export DO_NOT_TRACK := 1
+unexport PYTHONDONTWRITEBYTECODE  # or each of the many processes of a run compiles our sources anew
 
 .PHONY: help demo test lint format bench toybench docs lock clean
 

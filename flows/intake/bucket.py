@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 MOST_OBJECTS = 100_000
 """Under the prefix; each look lists them all."""
+ATTEMPTS = 4  # at a request, before the look is given up
 DEEPEST, LONGEST = 8, 200  # folders below a drop; bytes of a part of a key
 
 
@@ -191,7 +192,9 @@ def _client() -> Any:
     import boto3
     from botocore.config import Config
 
-    patience = Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
+    patience = Config(
+        connect_timeout=10, read_timeout=60, retries={"max_attempts": ATTEMPTS, "mode": "standard"}
+    )
     # boto3's default session keeps the first keys for as long as the process lives: rotated ones would be refused
     return boto3.session.Session().client("s3", config=patience)
 

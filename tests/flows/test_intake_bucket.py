@@ -206,7 +206,7 @@ def test_a_storage_that_is_away_is_an_error_of_this_look(
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(key, value)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr("flows.intake.bucket.ATTEMPTS", 1)
     with pytest.raises(EndpointConnectionError) as error:
         Bucket(workspace, OPTIONS).look()
     assert "a-secret-that" not in str(error.value)

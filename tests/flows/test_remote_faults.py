@@ -86,9 +86,9 @@ def test_a_push_is_done_or_refused_and_the_next_one_completes(
     else:
         with pytest.raises(UserError, match=words):
             remote.transfer(workspace, "push", targets, deadline_s)
-    assert local(workspace) == before
-    bad.fault = s3_proxy.none
-    remote.transfer(workspace, "push", targets, deadline_s=240)
+        assert local(workspace) == before
+        bad.fault = s3_proxy.none
+        remote.transfer(workspace, "push", targets, deadline_s=240)
     (bucket,) = tmp_path_factory.getbasetemp().glob(f"s3[0-9]*/dreamline/{name}")
     there = at_server(bucket)
     assert {name.removesuffix(".dir"): digest for name, digest in there.items()} == {

@@ -11,8 +11,9 @@ class OutOfMemoryError(RuntimeError):
 
 
 @pytest.mark.parametrize("room", [1, 2, 3, 5, 8])
-def test_halves_until_it_fits(room: int):
-    asked: list[int] = []
+def test_halves_until_it_fits(room: int, monkeypatch: pytest.MonkeyPatch):
+    asked, freed = list[int](), list[int]()
+    monkeypatch.setattr(memory, "free", lambda: freed.append(len(asked)))  # by itself it takes a second here
 
     def work(items):
         asked.append(len(items))
@@ -24,6 +25,7 @@ def test_halves_until_it_fits(room: int):
     assert [value for part in parts for value in part] == [0, 2, 4, 6, 8, 10, 12, 14]
     assert max(len(part) for part in parts) <= room
     assert asked[0] == 8
+    assert freed == [number for number, items in enumerate(asked, start=1) if items > room]
 
 
 def test_a_single_item_that_does_not_fit_may_fit_later():
