@@ -104,7 +104,7 @@ def _one(
     if verdict.fresh:
         return Outcome(stage.name, "fresh")
     started = time.monotonic()
-    if verdict.restorable and versions.bring_back(workspace, stage.target):
+    if _found_again(workspace, stage, verdict):
         return Outcome(stage.name, "restored", verdict.why, time.monotonic() - started)
     tell(verdict)
 
@@ -117,6 +117,13 @@ def _one(
     seconds = time.monotonic() - started
     timings.record(workspace, subject, stage.name, seconds)
     return Outcome(stage.name, "ran", verdict.why, seconds)
+
+
+def _found_again(workspace: Workspace, stage: Stage, verdict: Verdict) -> bool:
+    """Whether the stage's result was there already and is in its place now: nothing to compute."""
+    if verdict.restorable:
+        return versions.bring_back(workspace, stage.target)
+    return not verdict.first and versions.recall(workspace, stage)
 
 
 def _heal(workspace: Workspace, folder: Path) -> None:

@@ -110,7 +110,9 @@ def _train(workspace: Workspace, names: Sequence[str], tell: Tell) -> list[str]:
                 _left(name, failure)
                 continue
             verdict = next(verdict for verdict in foreseen.verdicts if verdict.stage.name == SHARED)
-            if not (verdict.fresh or verdict.restorable or verdict.after):
+            if verdict.fresh or verdict.restorable or verdict.after:
+                continue
+            if verdict.first or not versions.recall(workspace, verdict.stage):
                 verdicts[name] = verdict
         if len(verdicts) < 2:
             return []

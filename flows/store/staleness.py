@@ -39,6 +39,10 @@ class Verdict:
         return bool(self.outputs) and not self.inputs and not self.after
 
     @property
+    def first(self) -> bool:
+        return reasons.NEVER_RUN in self.inputs
+
+    @property
     def why(self) -> str:
         if self.restorable:
             return f"{', '.join(self.outputs)}: is restored"

@@ -1,5 +1,6 @@
 """Every version of every output: into the cache and back."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from flows.store.pipeline import Stage
 from flows.workspace import SubjectFolder, Workspace, write_if_changed
 from tasks.shared import manifest
 from tasks.shared.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def commit(workspace: Workspace, stage: Stage) -> None:
@@ -29,6 +32,28 @@ def commit(workspace: Workspace, stage: Stage) -> None:
         loaded.commit()
         loaded.dvcfile.dump_stages([loaded], update_pipeline=False)
     recording.end(stage)
+
+
+def recall(workspace: Workspace, stage: Stage) -> bool:
+    """Bring back what the stage once made of just its present inputs, as after params went back; `dvc repro` does the same.
+
+    False if DVC's run cache knows nothing, or the cache has lost it, or if that would overwrite what is nowhere else.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import lock_repo
+    from dvc.stage.cache import RunCacheNotFoundError
+
+    loaded = stage.loaded
+    with repository.calls(workspace), lock_repo(loaded.repo):
+        try:
+            loaded.repo.stage_cache.restore(loaded)
+        except RunCacheNotFoundError:
+            return False
+        except DvcException as error:
+            log.info("%s: was made before, but cannot be brought back: %s", stage.name, error)
+            return False
+    commit(workspace, stage)
+    return True
 
 
 def complete(workspace: Workspace, stages: Sequence[Stage]) -> None:

@@ -80,6 +80,7 @@ def other_subject(rex: SubjectFolder) -> None:
 
 FROM = {stage: STAGES[STAGES.index(stage) :] for stage in STAGES}
 TUNED = ["class_prior", *FROM["fine_tune"]]
+MADE_BEFORE = "back to the old class"  # nothing is computed, although DVC calls it stale
 TABLE: list[tuple[str, Change, list[str]]] = [
     # every param of every stage
     *[
@@ -110,7 +111,7 @@ TABLE: list[tuple[str, Change, list[str]]] = [
     ("one more photo", one_more_photo, FROM["segment"]),
     ("another identifier", identity(identifier="xyz"), FROM["fine_tune"]),
     ("a renamed class", identity(class_word="cat", class_folder="cat"), TUNED),
-    ("back to the old class", identity(class_word="dog", class_folder="dog"), FROM["fine_tune"]),
+    (MADE_BEFORE, identity(class_word="dog", class_folder="dog"), FROM["fine_tune"]),
     ("another method", identity(method="other"), FROM["fine_tune"]),
     # nothing
     ("nothing", lambda rex: None, []),
@@ -139,7 +140,9 @@ def test_exactly_what_depends_on_the_change_runs_again(rex, what, change, expect
     rex = rex.workspace.subject("rex")
     foreseen = staleness.forecasts(rex.workspace, ["rex"])[0]
     outcomes = execution.bring_up_to_date(rex)
-    assert [outcome.stage for outcome in outcomes if outcome.action == "ran"] == expected
+    action = "restored" if what == MADE_BEFORE else "ran"
+    assert [outcome.stage for outcome in outcomes if outcome.action == action] == expected
+    assert action == "ran" or "ran" not in {outcome.action for outcome in outcomes}
     assert [
         verdict.stage.name for verdict in foreseen.to_run
     ] == expected  # `status` says beforehand what `run` does

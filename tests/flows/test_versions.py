@@ -115,6 +115,38 @@ def test_a_version_that_is_not_there_is_refused(rex: SubjectFolder, number: int,
         history.roll_back(rex, number)
 
 
+def test_params_that_go_back_compute_nothing(done: SubjectFolder):
+    made = contents(done)
+    text = done.workspace.params_file.read_text()
+    log = done.folder / ".work" / "calls.log"
+    done.workspace.params_file.write_text(text.replace("strength: 5.5", "strength: 5.75"))
+    execution.bring_up_to_date(done)
+    assert contents(done) != made
+    began = log.read_text()
+    done.workspace.params_file.write_text(text)
+    actions = {one.stage: one.action for one in execution.bring_up_to_date(done)}
+    assert {stage for stage, action in actions.items() if action == "restored"} == {
+        "sample",
+        "evaluate",
+        "report",
+    }
+    assert "ran" not in actions.values()
+    assert log.read_text() == began
+    assert contents(done) == made
+    assert staleness.forecasts(done.workspace, ["rex"])[0].fresh
+    assert [one.number for one in history.read(done)] == [1, 2]
+    assert history.current(done) == 1
+
+
+def test_what_the_cache_has_lost_is_made_again(done: SubjectFolder):
+    text = done.workspace.params_file.read_text()
+    for changed_text in (text.replace("strength: 5.5", "strength: 5.75"), text):
+        done.workspace.params_file.write_text(changed_text)
+        shutil.rmtree(done.workspace.root / ".dvc" / "cache" / "files")
+        actions = {one.stage: one.action for one in execution.bring_up_to_date(done)}
+    assert actions["sample"] == "ran"
+
+
 def test_removing_everywhere_leaves_nothing_of_one_and_all_of_the_others(workspace: Workspace):
     rex = new_subject(workspace, "rex")
     workspace = rex.workspace
