@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 RETRY_DELAYS_S = [5.0, 30.0]
 """Before the second and third attempt at a stage, after a failure that may pass by itself."""
 
+SHARE_AGAIN_AFTER_S = (5.0, 30.0, 120.0)
+"""Of a run that was posted, while git or the DVC remote is away."""
+
 SHOWN = ("progress", "report", "stages")
 """What a run leaves in the UI."""
 SHOWN_EVERY_S = 2.0
@@ -56,7 +59,8 @@ def personalize(name: str, project: str | None = None) -> list[dict[str, Any]]:
     workspace = Workspace(Path(project)) if project else find()
     began = get_run_context().start_time
     posted = deployment.id is not None  # nobody sits before it and could try again
-    with sharing.round_trip(workspace, name), TagsContext(current_tags=set()):
+    waits = SHARE_AGAIN_AFTER_S if posted else ()
+    with sharing.round_trip(workspace, name, waits), TagsContext(current_tags=set()):
         subject = workspace.subject(name)
         progress = _Progress(subject)
         outcomes = execution.bring_up_to_date(subject, as_task(), progress.tell, wait=posted)

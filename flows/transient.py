@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from tasks.shared import memory
 from tasks.shared.errors import Transient, UserError
+
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 _NETWORK = {
     errno.ECONNREFUSED,
@@ -45,6 +51,17 @@ def reason(error: BaseException) -> str | None:
         if _is_network(cause):
             return f"the network: {_short(cause)}"
     return None
+
+
+def waited_for(again_after_s: Sequence[float], call: Callable[[], Answer]) -> Answer:
+    """Call, and again after each of some waits while what goes wrong is Transient; the last attempt's error is raised."""
+    for wait_s in again_after_s:
+        try:
+            return call()
+        except Transient as error:
+            log.warning("%s; again in %g s", error, wait_s)
+            time.sleep(wait_s)
+    return call()
 
 
 def words(error: BaseException) -> str:

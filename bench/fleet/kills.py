@@ -3,7 +3,8 @@
 A fleet is made undisturbed, stage by stage in this process. A second one is made by `dreamline serve`, whose runner,
 server, watcher and supervisor are killed at random moments of a seeded generator (a killed supervisor is started again,
 as systemd would). Afterwards every subject must have one finished run, its files must be those of the first fleet byte
-for byte, and nothing half-made, locked or "Running" may be left.
+for byte, and nothing half-made, locked or "Running" may be left. With `--s3` every run hands its subject on to git and to
+an S3 server that is killed too and is away for some seconds; a clone must then get all bytes of the first fleet.
 """
 
 import argparse
@@ -20,6 +21,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from bench.fleet import stores
+from bench.fleet.stores import S3
 from flows.workspace import Workspace
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -32,6 +35,7 @@ ROLES = {
 SERVE = [sys.executable, "-c", "from flows.cli import main; main()", "serve", "--port"]
 CLASSES = ("dog", "cat", "duck")
 PATIENCE_S = 3600.0
+S3_AWAY_S = 8.0
 SMALL = {
     "class_prior": {"num_class_images": 4, "num_inference_steps": 4, "judge": None},
     "fine_tune": {"max_train_steps": 40, "validation_steps": 0},
@@ -44,8 +48,8 @@ SMALL = {
 class Served:
     """`dreamline serve` of a project, in whatever state."""
 
-    def __init__(self, workspace: Workspace, port: int, seconds: float):
-        self.workspace, self.port = workspace, port
+    def __init__(self, workspace: Workspace, port: int, seconds: float, s3: S3 | None = None):
+        self.workspace, self.port, self.s3 = workspace, port, s3
         self.url = f"http://127.0.0.1:{port}/api"
         self.environment = os.environ | {
             "STANDIN_SECONDS": str(seconds),
@@ -69,6 +73,8 @@ class Served:
     def number(self, role: str) -> int | None:
         """Process number of one of its processes; None while there is none."""
         assert self.process is not None
+        if role == "s3":
+            return self.s3.number if self.s3 else None
         if role == "supervisor":
             return self.process.pid if self.process.poll() is None else None
         for entry in Path("/proc").glob("[0-9]*/cmdline"):
@@ -88,6 +94,10 @@ class Served:
             assert self.process is not None
             self.process.wait()
             self.start()
+        if self.s3 and role == "s3":
+            self.s3.kill()
+            time.sleep(S3_AWAY_S)
+            self.s3.start()
         return True
 
     def end(self) -> None:
@@ -106,6 +116,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=float, default=6.0, help="seconds between two kills, on average")
     parser.add_argument("--real", action="store_true", help="the real stages on data/miniature, few steps")
+    parser.add_argument("--s3", action="store_true", help="share by git and an S3 server, and kill that too")
     parser.add_argument(
         "--database", help="postgresql+asyncpg://... for Prefect's server, instead of its SQLite file"
     )
@@ -128,10 +139,14 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     for name in names:
         execution.bring_up_to_date(calm.subject(name))
     print(f"{len(names)} subjects made undisturbed", flush=True)
+    s3, hub = None, folder / "hub.git"
+    if arguments.s3:
+        s3 = S3(folder / "s3")
+        stores.share(stormy, s3, hub)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    served = Served(stormy, port, 0.0 if arguments.real else arguments.seconds)
+    served = Served(stormy, port, 0.0 if arguments.real else arguments.seconds, s3)
     os.environ |= {"PREFECT_API_URL": served.url, "PREFECT_HOME": served.environment["PREFECT_HOME"]}
     served.start()
     started = time.monotonic()
@@ -141,15 +156,20 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         wait_until_done(names)
         took_s = time.monotonic() - started
         faults = compare(calm, stormy) + left_behind(stormy) + unfinished(names)
+        if s3:
+            faults += stores.faults_of(hub) + compare(calm, stores.fetched(hub, s3, folder / "other"))
     finally:
         served.end()
+        if s3:
+            s3.kill()
     faults += left_running(stormy, port)
     repeated = Counter(call for name in names for call in repeats(stormy, name))
     for fault in faults:
         print("FAULT", fault)
     record(
         f"kill -9 of any process, {'real stages' if arguments.real else 'stand-ins'}"
-        + (", PostgreSQL" if arguments.database else ""),
+        + (", PostgreSQL" if arguments.database else "")
+        + (", shared by S3" if s3 else ""),
         f"{sum(landed.values())} kills, {len(names)} subjects finished, {len(faults)} faults",
         "60 random moments: all finish by themselves, bytes equal, nothing left behind",
         not faults and sum(landed.values()) >= 60,
@@ -159,7 +179,9 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         took_s=round(took_s),
         seed=arguments.seed,
         load=round(os.getloadavg()[0], 1),
-        command="python -m bench.fleet.kills" + (" --real" if arguments.real else ""),
+        command="python -m bench.fleet.kills"
+        + (" --real" if arguments.real else "")
+        + (" --s3" if s3 else ""),
     )
     sys.exit(bool(faults))
 
@@ -212,8 +234,9 @@ def post(workspace: Workspace, names: list[str]) -> None:
 def storm(served: Served, names: list[str], arguments: argparse.Namespace) -> Counter[str]:
     """Kill in turn, at random moments, until the count is reached or nothing is left to disturb."""
     chance, landed = random.Random(arguments.seed), Counter[str]()
+    roles = [*ROLES, *(["s3"] if served.s3 else [])]
     while sum(landed.values()) < arguments.kills:
-        role = list(ROLES)[sum(landed.values()) % len(ROLES)]
+        role = roles[sum(landed.values()) % len(roles)]
         time.sleep(chance.uniform(0.1, 2 * arguments.every))
         moment = at_work(served.workspace, names)
         while not served.kill(role):

@@ -17,10 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 
 from pydantic import Field
 
+from flows import transient
 from flows.lock import held
 from flows.store import departed, git, remote, staleness
 from flows.store.staleness import Forecast
@@ -204,16 +206,18 @@ def require_same_settings(workspace: Workspace) -> None:
 
 
 @contextlib.contextmanager
-def round_trip(workspace: Workspace, name: str) -> Iterator[None]:
+def round_trip(workspace: Workspace, name: str, again_after_s: Sequence[float] = ()) -> Iterator[None]:
     """Take before and give after one subject's run, finished or not; nothing where sharing is off.
 
+    Args:
+        again_after_s: waits before further attempts at either, while git or the DVC remote is away.
     Raises:
         UserError, Transient: as `take` and `give`; an error of the run itself comes first.
     """
     if _cared_for.get() or not on(workspace):
         yield
         return
-    if new_code(take(workspace)):
+    if new_code(transient.waited_for(again_after_s, partial(take, workspace))):
         raise Transient("new code came by git: run again")  # a new process sees it
     bring(workspace, staleness.forecasts(workspace, [name]))
     try:
@@ -222,7 +226,7 @@ def round_trip(workspace: Workspace, name: str) -> Iterator[None]:
         with contextlib.suppress(UserError, Transient):
             give(workspace, [name], f"{name}: as far as it came")
         raise failure
-    give(workspace, [name], f"{name}: up to date")
+    transient.waited_for(again_after_s, partial(give, workspace, [name], f"{name}: up to date"))
     with contextlib.suppress(UserError, Transient):
         take(workspace)
 

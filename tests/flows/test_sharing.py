@@ -2,10 +2,11 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from flows import execution
+from flows import execution, transient
 from flows.store import git, remote, sharing, staleness
 from flows.workspace import Workspace
 from tasks.shared.errors import Transient, UserError
@@ -139,6 +140,23 @@ def test_a_push_that_failed_is_made_up_for(one: Workspace, two: Workspace, hub: 
     sharing.take(one)
     assert not staleness.forecasts(one, ["rex"])[0].to_run
     assert linear(hub)
+
+
+def test_a_remote_that_comes_back_soon_is_waited_for(
+    two: Workspace, hub: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    away, waited = hub.with_name("away.git"), list[float]()
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            away.rename(hub)
+
+    monkeypatch.setattr(transient, "time", SimpleNamespace(sleep=wait))
+    with sharing.round_trip(two, "rex", again_after_s=(5, 30, 120)):
+        hub.rename(away)
+    assert waited == [5, 30]
+    assert "the remote is away" in caplog.text
 
 
 def test_bytes_that_cannot_be_stored_are_not_promised(one: Workspace, two: Workspace, hub: Path):
