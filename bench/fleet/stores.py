@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from flows.workspace import Workspace
 
 KEYS = {
@@ -72,8 +74,10 @@ def share(workspace: Workspace, s3: S3, hub: Path) -> None:
     """Let a project with accepted subjects hand on to a repository of its own and to S3."""
     from flows.store import remote
 
-    text = workspace.params_file.read_text()
-    workspace.params_file.write_text(text + "sharing: {git_remote: origin}\n")
+    yaml = YAML()
+    tree = yaml.load(workspace.params_file)
+    tree["sharing"] = {"git_remote": "origin"}
+    yaml.dump(tree, workspace.params_file)
     use(workspace, s3)
     ignored = workspace.root / ".git" / "info" / "exclude"
     ignored.write_text("serve.log\n/data/miniature\n/data/judges\n/data/segmenters\n")
