@@ -247,10 +247,12 @@ def storm(served: Served, names: list[str], arguments: argparse.Namespace) -> Co
 
 
 def at_work(workspace: Workspace, names: list[str]) -> str:
-    """What was being made: the newest half-made folder."""
-    half = [path for name in names for path in (workspace.subjects_folder / name).glob(".*.new")]
-    half += list((workspace.root / "data" / "class_prior").glob("*/.*.new"))
-    return ", ".join(f"{path.parent.name}{path.name}" for path in half) or "between stages"
+    """What was being made: half-made folders, and what stages keep to go on from."""
+    folders = [workspace.subjects_folder / name for name in names]
+    folders += (workspace.root / "data" / "class_prior").glob("*")
+    half = [f"{folder.name}{path.name}" for folder in folders for path in folder.glob(".*.new")]
+    half += [f"{folder.name}.{path.name}" for folder in folders for path in folder.glob(".work/*/")]
+    return ", ".join(half) or "between stages"
 
 
 def wait_until_done(names: list[str]) -> None:
