@@ -17,7 +17,7 @@ help:  ## this list
 demo: $(READY)  ## personalise the bundled subject and say where its report is
 	dreamline demo
 
-test: $(READY)  ## the whole suite, ten to twelve minutes on two cores
+test: $(READY)  ## the whole suite, ten minutes on two idle cores
 	pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## ruff, mypy, import-linter
