@@ -73,6 +73,7 @@ class S3:
 def share(workspace: Workspace, s3: S3, hub: Path) -> None:
     """Let a project with accepted subjects hand on to a repository of its own and to S3."""
     from flows.store import remote
+    from tests.flows.clones import run_git
 
     yaml = YAML()
     tree = yaml.load(workspace.params_file)
@@ -82,10 +83,10 @@ def share(workspace: Workspace, s3: S3, hub: Path) -> None:
     ignored = workspace.root / ".git" / "info" / "exclude"
     ignored.write_text("serve.log\n/data/miniature\n/data/judges\n/data/segmenters\n")
     remote.transfer(workspace, "push", remote.targets(workspace, workspace.subjects()), deadline_s=600)
-    git(workspace.root, "add", "-A")
-    git(workspace.root, "commit", "-qm", "a fleet")
-    git(workspace.root, "clone", "-q", "--bare", ".", str(hub))
-    git(workspace.root, "remote", "add", "origin", str(hub))
+    run_git(workspace.root, "add", "-A")
+    run_git(workspace.root, "commit", "-qm", "a fleet")
+    run_git(workspace.root, "clone", "-q", "--bare", ".", str(hub))
+    run_git(workspace.root, "remote", "add", "origin", str(hub))
 
 
 def use(workspace: Workspace, s3: S3) -> None:
@@ -99,8 +100,9 @@ def use(workspace: Workspace, s3: S3) -> None:
 def fetched(hub: Path, s3: S3, root: Path) -> Workspace:
     """What another machine gets: a clone, and all the bytes that it names."""
     from flows.store import remote
+    from tests.flows.clones import run_git
 
-    git(hub.parent, "clone", "-q", str(hub), str(root))
+    run_git(hub.parent, "clone", "-q", str(hub), str(root))
     workspace = Workspace(root)
     use(workspace, s3)
     remote.transfer(workspace, "pull", remote.targets(workspace, workspace.subjects()), deadline_s=600)
@@ -109,17 +111,11 @@ def fetched(hub: Path, s3: S3, root: Path) -> Workspace:
 
 def faults_of(hub: Path) -> list[str]:
     """What is wrong with the repository: damage, or a history that is no line."""
+    from tests.flows.clones import run_git
+
     found = []
     if subprocess.run(["git", "fsck", "--strict"], cwd=hub, capture_output=True).returncode:
         found.append("git fsck complains")
-    if git(hub, "log", "--merges", "--oneline", "main"):
+    if run_git(hub, "log", "--merges", "--oneline", "main"):
         found.append("the history has merges")
     return found
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Its answer."""
-    person = ["-c", "user.name=bench", "-c", "user.email=bench@localhost"]
-    return subprocess.run(
-        ["git", *person, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
