@@ -42,7 +42,6 @@ SMALL = {
     "machine": {"checkpoint_steps": 10},
     "sample": {"num_inference_steps": 4, "num_class_images": 2, "prompts": ["a {subject} on the grass"]},
     "evaluate": {"resamples": 100, "segmenter": None},
-    "serve": {"max_attempts": 50},  # a subject is given up that its runner dies of; here it dies of us
 }
 
 

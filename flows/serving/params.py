@@ -10,5 +10,8 @@ class Params(params.Params):
 
     poll_s: float = Field(default=2, gt=0, le=3600, description="seconds between two looks for due runs")
     max_attempts: int = Field(
-        default=5, ge=1, le=100, description="times that a run is begun whose process dies; then it is left"
+        default=5,
+        ge=1,
+        le=100,
+        description="times in a row that the process of a run may die without getting on; then it is left",
     )

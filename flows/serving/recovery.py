@@ -20,10 +20,14 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Crashed
 
+from flows.serving import headway
+
 log = logging.getLogger(__name__)
 
 ATTEMPT = "attempt:"
 """Tag of a run that was posted again; the first has none."""
+_MARK = "mark:"
+"""Tag of such a run: how far the work had come when its process died."""
 _BEGUN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
@@ -62,22 +66,34 @@ def sweep(
     return len(mine)
 
 
-def post_again(client: SyncPrefectClient, flow_run: FlowRun, attempt: int) -> FlowRun:
-    """The same run a second time, or the one that was posted for this purpose before."""
+def post_again(
+    client: SyncPrefectClient, flow_run: FlowRun, attempt: int, mark: str | None = None
+) -> FlowRun:
+    """The same run a second time, or the one that was posted for this purpose before.
+
+    Args:
+        mark: how far it has come, `headway.mark`; None: as it was when this one was posted.
+    """
+    mark = mark or _tagged(flow_run, _MARK)
+    kept = [tag for tag in flow_run.tags if not tag.startswith((ATTEMPT, _MARK))]
     origin, _, number = (flow_run.idempotency_key or str(flow_run.id)).partition("#")
     assert flow_run.deployment_id is not None
     return client.create_flow_run_from_deployment(
         flow_run.deployment_id,
         parameters=flow_run.parameters,
         name=flow_run.name,
-        tags=[*(tag for tag in flow_run.tags if not tag.startswith(ATTEMPT)), f"{ATTEMPT}{attempt}"],
+        tags=[*kept, f"{ATTEMPT}{attempt}", *([f"{_MARK}{mark}"] if mark else [])],
         idempotency_key=f"{origin}#{int(number or 0) + 1}",
     )
 
 
 def attempt_of(flow_run: FlowRun) -> int:
-    """How many times this work has been begun, from 1."""
-    return next((int(tag.removeprefix(ATTEMPT)) for tag in flow_run.tags if tag.startswith(ATTEMPT)), 1)
+    """Which attempt this is, from 1, of those in a row that did not get on."""
+    return int(_tagged(flow_run, ATTEMPT) or 1)
+
+
+def _tagged(flow_run: FlowRun, kind: str) -> str | None:
+    return next((tag.removeprefix(kind) for tag in flow_run.tags if tag.startswith(kind)), None)
 
 
 def _again(client: SyncPrefectClient, flow_run: FlowRun, max_attempts: int, died: bool) -> str:
@@ -85,12 +101,16 @@ def _again(client: SyncPrefectClient, flow_run: FlowRun, max_attempts: int, died
     if not died:
         post_again(client, flow_run, attempt)
         return "the server was away; begun again"
+    before, now = _tagged(flow_run, _MARK), headway.mark(flow_run.parameters)
+    if before is not None and before != now:
+        post_again(client, flow_run, attempt, now)
+        return "its process died, but had got on since the last; begun again"
     if attempt >= max_attempts:
         return (
-            f"its process died {attempt} times, so it is left (params.yaml: serve.max_attempts); "
+            f"its process died {attempt} times and got no further, so it is left (params.yaml: serve.max_attempts); "
             "memory may be short: `dreamline run` it by hand and see"
         )
-    post_again(client, flow_run, attempt + 1)
+    post_again(client, flow_run, attempt + 1, now)
     return f"its process died; begun again, attempt {attempt + 1} of {max_attempts}"
 
 

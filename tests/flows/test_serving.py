@@ -15,7 +15,7 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.states import Cancelling, Running
 
-from flows import deployments, personalize, posting, turns
+from flows import deployments, execution, personalize, posting, turns
 from flows.lock import held
 from flows.serving import children, recovery
 from flows.serving.params import Params
@@ -176,6 +176,31 @@ def test_a_run_that_kills_its_process_every_time_is_left_in_the_end(
     assert drain(runner, client) == 0
     last = mine(client, workspace)[-1]
     assert last.state.name == "Crashed" and "died 3 times" in last.state.message
+
+
+def test_a_death_after_which_the_work_has_got_on_is_no_attempt(
+    workspace: Workspace, runner: Runner, client: SyncPrefectClient
+):
+    rex = accepted(workspace, "rex")
+    posting.post(workspace, "rex")
+
+    def die() -> None:
+        run = runner._claim(client, list(runner.offered)[:1])
+        client.set_flow_run_state(run.id, Running(), force=True)
+        recovery.sweep(client, list(runner.offered), 2, runner.owner)
+
+    for stage in ("fine_tune", "sample", "evaluate"):
+        execution.bring_up_to_date(rex, before=stage)
+        die()
+    kept = rex.folder / ".work" / "evaluate" / "key"
+    kept.mkdir(parents=True)
+    for step in (1, 2):
+        (kept / f"step_{step}").touch()
+        die()
+    again = mine(client, workspace)[-1]
+    assert again.state.is_scheduled() and recovery.attempt_of(again) == 2
+    die()
+    assert "got no further" in mine(client, workspace)[-1].state.message
 
 
 def test_a_sweep_that_is_killed_itself_posts_nothing_twice(
