@@ -22,8 +22,8 @@ from collections import Counter
 from pathlib import Path
 
 from bench.fleet import stores
-from bench.fleet.stores import S3
 from flows.workspace import Workspace
+from tests.flows.s3_server import KEYS, S3Server
 
 REPO = Path(__file__).resolve().parent.parent.parent
 ROLES = {
@@ -48,7 +48,7 @@ SMALL = {
 class Served:
     """`dreamline serve` of a project, in whatever state."""
 
-    def __init__(self, workspace: Workspace, port: int, seconds: float, s3: S3 | None = None):
+    def __init__(self, workspace: Workspace, port: int, seconds: float, s3: S3Server | None = None):
         self.workspace, self.port, self.s3 = workspace, port, s3
         self.url = f"http://127.0.0.1:{port}/api"
         self.environment = os.environ | {
@@ -141,7 +141,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     print(f"{len(names)} subjects made undisturbed", flush=True)
     s3, hub = None, folder / "hub.git"
     if arguments.s3:
-        s3 = S3(folder / "s3")
+        os.environ |= KEYS
+        s3 = S3Server(folder / "s3")
         stores.share(stormy, s3, hub)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.fleet.record import record
+from tests.flows import s3_server
 
 REPO = Path(__file__).resolve().parent.parent.parent
 STANDINS = REPO / "tests" / "flows"
@@ -39,10 +40,7 @@ ENVIRONMENT = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
-    "AWS_ACCESS_KEY_ID": "user",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
+    **s3_server.KEYS,
     "GIT_CONFIG_GLOBAL": os.devnull,
     "PYTHONPATH": os.pathsep.join([str(STANDINS), str(REPO)]),
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -123,10 +121,6 @@ def background(command: list[str], log: Path, **environment: str) -> Iterator[su
 def servers(folder: Path) -> Iterator[None]:
     """S3, git and Prefect on the server's address."""
     (folder / "s3" / "dreamline").mkdir(parents=True)
-    s3 = [
-        str(Path(sys.executable).parent / "rclone"), "serve", "s3", str(folder / "s3"),
-        "--addr", f"{SERVER}:9277", "--auth-key", "user,secret",
-    ]  # fmt: skip
     daemon = [
         "git", "daemon", "--reuseaddr", "--export-all", "--enable=receive-pack", f"--listen={SERVER}",
         f"--base-path={folder}", str(folder),
@@ -134,7 +128,11 @@ def servers(folder: Path) -> Iterator[None]:
     prefect = [sys.executable, "-m", "prefect", "server", "start", "--host", SERVER, "--port", "4277"]
     home = {"PREFECT_HOME": str(folder / "prefect-server")}
     with (
-        background(s3, folder / "s3.log", RCLONE_CONFIG=str(folder / "rclone.conf")),
+        background(
+            s3_server.command(folder / "s3", f"{SERVER}:9277"),
+            folder / "s3.log",
+            RCLONE_CONFIG=str(folder / "rclone.conf"),
+        ),
         background(daemon, folder / "git.log"),
         background(prefect, folder / "prefect.log", **home),
     ):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -24,21 +23,14 @@ from pydantic import Field
 
 from flows import transient
 from flows.lock import held
-from flows.store import departed, git, remote, staleness
+from flows.store import checkout, departed, git, remote, staleness
 from flows.store.staleness import Forecast
-from flows.workspace import SubjectFolder, Workspace
+from flows.workspace import Workspace
 from tasks.shared import params
 from tasks.shared.errors import Transient, UserError
 
 log = logging.getLogger(__name__)
 
-MADE = frozenset({"dvc.lock", "dvc.yaml", "history.jsonl", ".gitignore"})
-"""Files that the tool writes: when two machines changed one, the version that others see already stays."""
-
-TOLD = ("subject.yaml", "photos.dvc")
-"""Files that say what a person wants; two versions of one are for a person to decide."""
-
-PRIOR = ("class.yaml", "dvc.yaml", "dvc.lock", ".gitignore")
 CODE = ("flows/", "tasks/")
 
 _cared_for: ContextVar[bool] = ContextVar("cared_for", default=False)
@@ -89,10 +81,14 @@ def take(workspace: Workspace) -> list[str]:
                 f"{root}: has commits that {told.git_remote}/{told.branch} lacks; "
                 f"`git pull --rebase {told.git_remote} {told.branch} && git push` brings both together"
             )
-        theirs, audit = _changed(root, "HEAD", tip), departed.removed(root)
-        clash = sorted(theirs & _changed_here(root))
+        theirs, audit = checkout.changed(root, "HEAD", tip), departed.removed(root)
+        clash = sorted(theirs & checkout.changed_here(root))
         for path in clash:
-            if Path(path).name not in MADE and path != departed.LOG and not _same(root, path, tip):
+            if (
+                Path(path).name not in checkout.MADE
+                and path != departed.LOG
+                and not checkout.same(root, path, tip)
+            ):
                 raise UserError(
                     f"{root / path}: changed here and by others; commit and push it, or undo with "
                     f"`git checkout -- {path}`"
@@ -104,7 +100,7 @@ def take(workspace: Workspace) -> list[str]:
             git.call(root, "checkout", "-q", tip, "--", *sorted(lying))
         if gone := [path for path in clash if path not in lying]:
             git.call(root, "checkout", "-q", "HEAD", "--", *gone)
-        with departed.cleared(workspace, _removed(workspace, theirs, tip)):
+        with departed.cleared(workspace, checkout.removed(workspace, theirs, tip)):
             git.call(root, "merge", "-q", "--ff-only", tip)
         departed.note(root, audit)
         return sorted(theirs)
@@ -152,8 +148,8 @@ def give(workspace: Workspace, names: Sequence[str], message: str) -> str | None
         raise Transient(str(error)) from error  # the next attempt, here or elsewhere, may find it back
 
     def commit(tip: str) -> str | None:
-        mine = _own(root, subjects, tip)
-        return _commit(root, tip, mine, message) if mine else None
+        mine = checkout.own(root, subjects, tip)
+        return checkout.commit(root, tip, mine, message) if mine else None
 
     return _push(workspace, told, commit)
 
@@ -176,7 +172,7 @@ def withdraw(workspace: Workspace, names: Sequence[str], message: str) -> str | 
             return None
         if git.lines(root, "ls-tree", "-z", "--name-only", tip, "--", departed.LOG):
             departed.note(root, git.call(root, "show", f"{tip}:./{departed.LOG}").splitlines())
-        return _commit(root, tip, [departed.LOG], message, without=folders)
+        return checkout.commit(root, tip, [departed.LOG], message, without=folders)
 
     return _push(workspace, options(workspace), commit)
 
@@ -184,8 +180,8 @@ def withdraw(workspace: Workspace, names: Sequence[str], message: str) -> str | 
 def news(workspace: Workspace, name: str) -> bool:
     """Whether a subject here differs from what this checkout has taken: it ran, or could not be handed on before."""
     subject, root = workspace.subject(name), workspace.root
-    files = [path for path in (*_files(subject), *_prior_files(subject)) if path.is_file()]
-    return not all(_same(root, path.relative_to(root).as_posix(), "HEAD") for path in files)
+    files = [path for path in (*checkout.of_subject(subject), *checkout.of_prior(subject)) if path.is_file()]
+    return not all(checkout.same(root, path.relative_to(root).as_posix(), "HEAD") for path in files)
 
 
 def require_same_settings(workspace: Workspace) -> None:
@@ -282,73 +278,3 @@ def _push(workspace: Workspace, told: Params, make: Callable[[str], str | None])
                 return commit
         time.sleep(random.uniform(0.0, 0.2 * 2 ** min(attempt, 5)))
     raise Transient(f"git push: others came first {told.attempts} times; run again")
-
-
-def _removed(workspace: Workspace, theirs: Iterable[str], tip: str) -> list[str]:
-    """Subjects that are in this checkout's HEAD and no more in `tip`."""
-    home = workspace.subjects_folder.relative_to(workspace.root)
-    told = [path for path in theirs if Path(path).name == TOLD[0] and Path(path).parent.parent == home]
-    left = git.lines(workspace.root, "ls-tree", "-z", "--name-only", tip, "--", *told) if told else []
-    return [Path(path).parent.name for path in told if path not in left]
-
-
-def _changed(root: Path, before: str, after: str) -> set[str]:
-    return set(git.lines(root, "diff", "-z", "--name-only", "--no-renames", "--relative", before, after))
-
-
-def _changed_here(root: Path) -> set[str]:
-    """Files of the checkout that are not as in HEAD, those that git does not know included."""
-    known = git.lines(root, "diff", "-z", "--name-only", "--no-renames", "--relative", "HEAD")
-    return {*known, *git.lines(root, "ls-files", "-z", "--others", "--exclude-standard")}
-
-
-def _same(root: Path, path: str, tip: str) -> bool:
-    """Whether a file lies here as it is in a commit, or is in neither."""
-    known = git.lines(root, "ls-tree", "-z", "--object-only", tip, "--", path)
-    if not (root / path).is_file():
-        return not known
-    return known == [git.call(root, "hash-object", "--", path)]
-
-
-def _own(root: Path, subjects: Iterable[SubjectFolder], tip: str) -> list[str]:
-    """Files to hand on: those of the subjects that differ from `tip`, without what others have finished.
-
-    Raises:
-        UserError: a person changed the same file elsewhere.
-    """
-    theirs, mine = _changed(root, "HEAD", tip), list[str]()
-    for subject in subjects:
-        for files in (_files(subject), _prior_files(subject)):
-            paths = [path.relative_to(root).as_posix() for path in files if path.is_file()]
-            new = [path for path in paths if not (_same(root, path, tip) or _same(root, path, "HEAD"))]
-            clash = [path for path in new if path in theirs]
-            if by_hand := [path for path in clash if Path(path).name not in MADE]:
-                raise UserError(f"{root / by_hand[0]}: changed here and by others; settle it with `git pull`")
-            if clash:
-                log.info("%s: others have handed it on already; theirs stays", subject.name)
-            else:
-                mine += new
-    return list(dict.fromkeys(mine))
-
-
-def _files(subject: SubjectFolder) -> list[Path]:
-    consent = [subject.identity.consent] if subject.identity.consent else []
-    return [subject.folder / name for name in (*TOLD, *consent, *sorted(MADE))]
-
-
-def _prior_files(subject: SubjectFolder) -> list[Path]:
-    return [subject.prior / name for name in PRIOR]
-
-
-def _commit(root: Path, parent: str, paths: Sequence[str], message: str, without: Sequence[str] = ()) -> str:
-    """A commit of some files of the checkout upon `parent`, some folders left out, beside the checkout's own index."""
-    with tempfile.TemporaryDirectory() as folder:
-        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        git.call(root, "read-tree", parent, environment=index)
-        if without:
-            git.call(
-                root, "rm", "-r", "-q", "--cached", "--ignore-unmatch", "--", *without, environment=index
-            )
-        git.call(root, "add", "-f", "--", *paths, environment=index)
-        tree = git.call(root, "write-tree", environment=index)
-    return git.call(root, "commit-tree", tree, "-p", parent, "-m", message)

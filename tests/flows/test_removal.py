@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from flows import erasure, execution, run_history, timings
 from flows.store import objects, remote
 from flows.workspace import SubjectFolder
-from tests.flows.test_remote import s3, use_s3  # noqa: F401 - a fixture
+from tests.flows import s3_server
 from tests.flows.test_versions import changed
 
 from .conftest import new_subject
@@ -114,7 +114,7 @@ def keys(url: str) -> dict[str, int]:
 
 def test_no_version_of_an_object_is_left_in_a_bucket_that_keeps_them(rex: SubjectFolder, versioned: str):
     workspace = rex.workspace
-    use_s3(workspace.root, versioned)
+    s3_server.use(workspace.root, versioned)
     bella = new_subject(workspace, "bella", "cat")
     execution.bring_up_to_date(bella)
     pushed(bella)
@@ -135,9 +135,9 @@ def test_no_version_of_an_object_is_left_in_a_bucket_that_keeps_them(rex: Subjec
     assert all(count == 1 for count in keys(versioned).values())
 
 
-def test_removal_takes_all_versions_from_s3_in_few_requests(rex: SubjectFolder, s3: str, monkeypatch):  # noqa: F811
+def test_removal_takes_all_versions_from_s3_in_few_requests(rex: SubjectFolder, s3: str, monkeypatch):
     workspace = rex.workspace
-    use_s3(workspace.root, s3)
+    s3_server.use(workspace.root, s3)
     execution.bring_up_to_date(rex)
     pushed(rex)
     changed(rex, 50)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from flows import execution, transient
-from flows.store import git, remote, sharing, staleness
+from flows.store import checkout, git, remote, sharing, staleness
 from flows.workspace import Workspace
 from tasks.shared.errors import Transient, UserError
 from tests.flows.clones import clone, make, run_git
@@ -95,7 +95,7 @@ def test_a_race_is_decided_by_committing_again(
     assert clean(one) and clean(two)
     for workspace, name in ((one, "rex"), (two, "bob")):
         execution.bring_up_to_date(workspace.subject(name))
-    real, others = sharing._commit, iter([one])
+    real, others = checkout.commit, iter([one])
 
     def late(root: Path, *arguments: object) -> str:
         commit = real(root, *arguments)
@@ -103,7 +103,7 @@ def test_a_race_is_decided_by_committing_again(
             assert sharing.give(other, ["rex"], "rex: up to date")
         return commit
 
-    monkeypatch.setattr(sharing, "_commit", late)
+    monkeypatch.setattr(checkout, "commit", late)
     assert sharing.give(two, ["bob"], "bob: up to date")
     said = run_git(hub, "log", "--format=%s", "main").splitlines()
     assert said[:2] == ["bob: up to date", "rex: up to date"]
