@@ -1,11 +1,13 @@
 """Whether a run got on before its process died: what lies there finished, as a digest that beginning again does not change."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.workspace import Workspace
+from flows.workspace import Workspace, find
+from tasks.shared.errors import UserError
 
 
 def mark(parameters: dict[str, Any]) -> str:
@@ -14,18 +16,24 @@ def mark(parameters: dict[str, Any]) -> str:
     Args:
         parameters: of the run: `project`, and `name` where it is about one subject; else it is about all of them.
     """
-    workspace = Workspace(Path(parameters["project"]))
-    name = parameters.get("name")
-    subjects = [workspace.subject(one) for one in ([name] if name else workspace.subjects())]
-    folders = {folder for subject in subjects for folder in (subject.folder, subject.prior)}
+    project, name = parameters.get("project"), parameters.get("name")
+    workspace = Workspace(Path(project)) if project else find()
+    names = [name] if name else workspace.subjects()
     total = hashlib.sha256()
-    for folder in sorted(folders):
+    for folder in sorted({folder for one in names for folder in _folders(workspace, one)}):
         total.update(f"{folder}\n".encode())
-        lock = folder / "dvc.lock"
-        total.update(lock.read_bytes() if lock.exists() else b"")
+        with contextlib.suppress(FileNotFoundError):
+            total.update((folder / "dvc.lock").read_bytes())
         for path in sorted(_kept(folder)):
             total.update(f"{path}\n".encode())
     return total.hexdigest()[:16]
+
+
+def _folders(workspace: Workspace, name: str) -> Iterator[Path]:
+    with contextlib.suppress(UserError):  # its own run says what is wrong with it
+        subject = workspace.subject(name)
+        yield subject.folder
+        yield subject.prior
 
 
 def _kept(folder: Path) -> Iterator[Path]:

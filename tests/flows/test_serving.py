@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -201,6 +202,23 @@ def test_a_death_after_which_the_work_has_got_on_is_no_attempt(
     assert again.state.is_scheduled() and recovery.attempt_of(again) == 2
     die()
     assert "got no further" in mine(client, workspace)[-1].state.message
+
+
+@pytest.mark.parametrize("damage", ["broken", "gone"])
+def test_a_subject_that_cannot_be_read_does_not_stop_the_sweep(
+    workspace: Workspace, runner: Runner, client: SyncPrefectClient, damage: str
+):
+    rex = accepted(workspace, "rex")
+    posting.post(workspace, "rex")
+    run = runner._claim(client, list(runner.offered)[:1])
+    client.set_flow_run_state(run.id, Running(), force=True)
+    if damage == "broken":
+        rex.subject_file.write_text("class: [\n")
+    else:
+        shutil.rmtree(rex.folder)
+    assert recovery.sweep(client, list(runner.offered), 3, runner.owner) == 1
+    drain(runner, client)
+    assert mine(client, workspace)[-1].state.is_failed()
 
 
 def test_a_sweep_that_is_killed_itself_posts_nothing_twice(
