@@ -34,7 +34,8 @@ RENDERED = (  # folder, pictures, seed, individuals, objects in a scene
 )
 ALREADY = (  # what the trainings of judges and segmenter measured, from their own quality.json
     "judge_class_accuracy", "judge_setting_accuracy", "judge_colour_accuracy", "caption_retrieval_top1", "identity_auc",
-    "identity_top1", "segmenter_miou",
+    "identity_top1", "segmenter_miou", "second_judge_class_accuracy", "second_judge_setting_accuracy",
+    "second_judge_colour_accuracy", "second_caption_retrieval_top1",
 )  # fmt: skip
 
 
@@ -129,7 +130,8 @@ def recorded(project: Path) -> dict[str, float]:
     """What judges and segmenter say of themselves."""
     found: dict[str, float] = {}
     for path in sorted((project / "data").glob("*/*/quality.json")):
-        found |= json.loads(path.read_text())
+        prefix = "second_" if path.parent.name == "second" else ""  # it says the same of itself as the first
+        found |= {f"{prefix}{name}": figure for name, figure in json.loads(path.read_text()).items()}
     return {name: found[name] for name in ALREADY if name in found}
 
 

@@ -9,7 +9,6 @@ an S3 server that is killed too and is away for some seconds; a clone must then 
 
 import argparse
 import contextlib
-import fcntl
 import os
 import random
 import signal
@@ -21,7 +20,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from bench.fleet import stores
+from bench.fleet import aftermath, stores
 from flows.workspace import Workspace
 from tests.flows.s3_server import KEYS, S3Server
 
@@ -156,15 +155,17 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         landed = storm(served, names, arguments)
         wait_until_done(names)
         took_s = time.monotonic() - started
-        faults = compare(calm, stormy) + left_behind(stormy) + unfinished(names)
+        faults = aftermath.compare(calm, stormy) + aftermath.left_behind(stormy) + aftermath.unfinished(names)
         if s3:
-            faults += stores.faults_of(hub) + compare(calm, stores.fetched(hub, s3, folder / "other"))
+            faults += stores.faults_of(hub) + aftermath.compare(
+                calm, stores.fetched(hub, s3, folder / "other")
+            )
     finally:
         served.end()
         if s3:
             s3.kill()
-    faults += left_running(stormy, port)
-    repeated = Counter(call for name in names for call in repeats(stormy, name))
+    faults += aftermath.left_running(stormy, port)
+    repeated = Counter(call for name in names for call in aftermath.repeats(stormy, name))
     for fault in faults:
         print("FAULT", fault)
     record(
@@ -180,9 +181,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         took_s=round(took_s),
         seed=arguments.seed,
         load=round(os.getloadavg()[0], 1),
-        command="python -m bench.fleet.kills"
-        + (" --real" if arguments.real else "")
-        + (" --s3" if s3 else ""),
+        command=" ".join(["python -m bench.fleet.kills", *sys.argv[1:]]),
     )
     sys.exit(bool(faults))
 
@@ -261,87 +260,11 @@ def wait_until_done(names: list[str]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while True:
         with contextlib.suppress(Exception):
-            if not unfinished(names):
+            if not aftermath.unfinished(names):
                 return
         if time.monotonic() > deadline:
             return
         time.sleep(3)
-
-
-def runs() -> list:
-    """All runs that somebody posted."""
-    from prefect.client.orchestration import get_client
-
-    found: list = []
-    with get_client(sync_client=True) as client:
-        while page := client.read_flow_runs(limit=200, offset=len(found)):
-            found += page
-    return [run for run in found if not run.auto_scheduled]
-
-
-def unfinished(names: list[str]) -> list[str]:
-    """Subjects without exactly one finished run, and runs that are still going on."""
-    found = runs()
-    finished = Counter(run.name for run in found if run.state.is_completed())
-    return [f"{name}: {finished[name]} finished runs" for name in names if finished[name] != 1] + [
-        f"{run.name}: {run.state.name}" for run in found if not run.state.is_final()
-    ]
-
-
-def repeats(workspace: Workspace, name: str) -> list[str]:
-    """Stages that were begun more than once."""
-    log = workspace.subjects_folder / name / ".work" / "calls.log"
-    seen = Counter(log.read_text().split() if log.exists() else [])
-    return [stage for stage, times in seen.items() for _ in range(times - 1)]
-
-
-def compare(calm: Workspace, stormy: Workspace) -> list[str]:
-    """Files that differ; times are in none but the history."""
-
-    def files(workspace: Workspace) -> dict[str, bytes]:
-        folders = [workspace.subjects_folder, workspace.root / "data" / "class_prior"]
-        return {
-            str(path.relative_to(workspace.root)): path.read_bytes()
-            for folder in folders
-            for path in folder.rglob("*")
-            if path.is_file() and ".work" not in path.parts and path.name != "history.jsonl"
-        }
-
-    one, other = files(calm), files(stormy)
-    return [
-        f"{name}: differs" for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)
-    ]
-
-
-def left_behind(workspace: Workspace) -> list[str]:
-    """Half-made files and held locks."""
-    half = [
-        str(path.relative_to(workspace.root))
-        for pattern in (".*.new", ".*.old", ".*.adding")
-        for path in (workspace.root / "data").rglob(pattern)
-    ]
-    for lock in [
-        *workspace.root.glob("data/*/*/.work/lock"),
-        *(path for path in workspace.state.rglob("*.lock") if path.name not in ("serve.lock", "runner.lock")),
-    ]:
-        with open(lock, "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                half.append(f"{lock}: held")
-    return [f"{what}: left behind" for what in half]
-
-
-def left_running(workspace: Workspace, port: int) -> list[str]:
-    """Processes that outlived `serve`."""
-    marks = {str(workspace.root), str(port)}
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            words = set(entry.read_bytes().decode(errors="replace").split("\0"))
-            if marks & words and int(entry.parent.name) != os.getpid():
-                found.append(f"{' '.join(sorted(words))[:120]}: outlived serve")
-    return found
 
 
 if __name__ == "__main__":
