@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.toybench import results
+from bench.toybench import results, settings
 from bench.toybench.scores import LOWER, PER_PICTURE
 from bench.toybench.settings import SPLITS, UNTRAINED
 from tasks.shared.folders import staged_file
@@ -180,7 +180,8 @@ def _normalised(rows: dict[str, Content], order: Sequence[Content]) -> str:
 
 
 def _named(row: Content) -> str:
-    return f"`{row['name']}` {row['says']}" + (" (dirty tree)" if row["dirty"] else "")
+    known = settings.read(row["name"]).says if row["name"] in settings.names() else row["says"]
+    return f"`{row['name']}` {known}" + (" (dirty tree)" if row["dirty"] else "")
 
 
 def _cell(row: Content, name: str) -> str:
