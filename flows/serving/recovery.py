@@ -103,7 +103,7 @@ def _again(client: SyncPrefectClient, flow_run: FlowRun, max_attempts: int, died
         return "the server was away; begun again"
     before, now = _tagged(flow_run, _MARK), headway.mark(flow_run.parameters)
     if before is not None and before != now:
-        post_again(client, flow_run, attempt, now)
+        post_again(client, flow_run, 1, now)
         return "its process died, but had got on since the last; begun again"
     if attempt >= max_attempts:
         return (
