@@ -7,24 +7,25 @@ import fcntl
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from flows.workspace import Workspace
 
 
-def runs() -> list:
-    """All runs that somebody posted."""
+def all_runs() -> list[Any]:
+    """Every flow run that the server knows."""
     from prefect.client.orchestration import get_client
 
-    found: list = []
+    found: list[Any] = []
     with get_client(sync_client=True) as client:
         while page := client.read_flow_runs(limit=200, offset=len(found)):
             found += page
-    return [run for run in found if not run.auto_scheduled]
+    return found
 
 
 def unfinished(names: list[str]) -> list[str]:
     """Subjects without exactly one finished run, and runs that are still going on."""
-    found = runs()
+    found = [run for run in all_runs() if not run.auto_scheduled]
     finished = Counter(run.name for run in found if run.state.is_completed())
     return [f"{name}: {finished[name]} finished runs" for name in names if finished[name] != 1] + [
         f"{run.name}: {run.state.name}" for run in found if not run.state.is_final()

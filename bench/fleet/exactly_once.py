@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.fleet import aftermath
 from bench.fleet.drops import BAD, SETTLE_S, Dropper, Plan, planned
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -125,17 +126,6 @@ def deploy(root: Path) -> None:
     deployment.apply()
 
 
-def all_runs() -> list[Any]:
-    """Every flow run that the server knows."""
-    from prefect.client.orchestration import get_client
-
-    found: list[Any] = []
-    with get_client(sync_client=True) as client:
-        while page := client.read_flow_runs(limit=200, offset=len(found)):
-            found += page
-    return found
-
-
 def complaints(workspace: Any, plan: Plan, runs: list[Any]) -> list[str]:
     """Everything that is not as it must be."""
     from flows.store import staleness
@@ -224,7 +214,7 @@ def bench(count: int, kills: int, restarts: int, seed: int, keep: Path | None) -
             drops.join()
             _wait(box, len(plan.uploads))
             seconds = time.monotonic() - started
-            runs = all_runs()
+            runs = aftermath.all_runs()
             wrong = complaints(workspace, plan, runs)
         finally:
             for process in processes:
