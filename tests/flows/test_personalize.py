@@ -131,7 +131,8 @@ def test_a_killed_command_leaves_no_server_and_the_next_goes_on(rex: SubjectFold
     assert calls(rex)[len(finished) :] == PLAN[PLAN.index("fine_tune") :], "what was finished is kept"
     with closing(sqlite3.connect(rex.workspace.state / "prefect" / "prefect.db")) as database:
         states = database.execute("select name, state_name from flow_run order by start_time").fetchall()
-        tasks = {row[0] for row in database.execute("select name from task_run")}
+        # a task that dies before it is known to run keeps the name Prefect gave it first: fine_tune-039
+        tasks = {row[0].partition("-")[0] for row in database.execute("select name from task_run")}
     assert states == [("rex", "Crashed"), ("rex", "Completed")]
     assert set(PLAN[PLAN.index("fine_tune") :]) <= tasks <= set(PLAN)
     assert servers_of(rex.workspace) == []
