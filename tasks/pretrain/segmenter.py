@@ -11,6 +11,7 @@ Source: Kirillov et al. 2023, arXiv:2304.02643, and the package. Differs:
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tasks.segmenters import _sam_checkpoint
 from tasks.shared import params
 
 LEVELS = (PART, OBJECT, WHOLE)  # of outputs 1, 2 and 3; output 0 answers when there is more than one point
+SMALLEST_PX = 30  # objects of which less is seen are not measured
 
 PATCH_PX = 8  # side of a patch; a pixel of the masks is a quarter of it
 
@@ -50,13 +52,17 @@ class Params(params.Params):
         default=0.4, description="share of steps with a second round: a mask and a correcting point"
     )
     others: float = Field(default=0.25, description="share of pictures that are not plain renders")
-    steps: int = Field(default=400, description="optimizer steps")
+    unseen: tuple[str, ...] = Field(
+        default=("duck", "teapot"),
+        description="classes kept out of training, to measure the segmenter on things it has never seen",
+    )
+    steps: int = Field(default=3600, description="optimizer steps")
     learning_rate: float = Field(default=1e-3, description="AdamW: embeddings, convolutions, norms, heads")
     matrix_rate: float = Field(default=2e-3, description="Muon: matrices of the blocks")
-    pictures: int = Field(default=16000, description="of the train split are trained on, the first ones")
+    pictures: int = Field(default=24000, description="the first ones of the train split may be trained on")
     watched: int = Field(default=100, description="the next ones, to watch the training")
     measured: int = Field(
-        default=400, description="pictures of the held-out split that the figures come from"
+        default=1000, description="pictures of the held-out split that the figures come from"
     )
     seed: int = Field(default=0, description="of weights, pictures and prompts")
 
@@ -246,38 +252,65 @@ def relit(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 @torch.inference_mode()
-def figures(sam: Sam, renders: Renders, indices: np.ndarray) -> dict[str, float]:
+def figures(
+    sam: Sam, renders: Renders, indices: np.ndarray, unseen: Collection[str] = ()
+) -> dict[str, float]:
     """Mean IoU over the objects of some renders, from one point and from a box, at the pictures' own size.
 
     The point is the object's innermost pixel and the mask the one of the object level. Also: the same for the
-    mask that the model is surest of, and for scenes with two objects alone.
+    mask that the model is surest of, and for scenes with two objects alone; output 1 against the part and output 3
+    against the object with its shadow under that point, and how often the three outputs are those three things: each
+    overlaps its own level no less than another's does.
+
+    Args:
+        unseen: objects of these classes are measured apart (`..._unseen`), the other figures are without them.
     """
-    rows = []
+    rows: list[dict[str, float]] = []
     for index in indices:
         picture = renders.picture(int(index))
         pixels = torch.from_numpy(picture.pixels).permute(2, 0, 1)[None].float()
         feature = sam.image_encoder(sam.preprocess(pixels))
-        count = int(renders.masks[index].max())
-        for number in range(1, count + 1):
+        objects = renders.scenes[index]["objects"]
+        for number, one in enumerate(objects, start=1):
             mask = picture.levels[OBJECT] == number
-            if mask.sum() < 30:
-                continue
-            depth = ndimage.distance_transform_edt(mask)
-            y, x = np.unravel_index(depth.argmax(), mask.shape)
-            edge = np.flatnonzero(mask.any(0))[[0, -1]], np.flatnonzero(mask.any(1))[[0, -1]]
-            box = torch.tensor([[edge[0][0], edge[1][0], edge[0][1] + 1, edge[1][1] + 1]]).float()
-            point, quality = _full(sam, feature, (torch.tensor([[[x, y]]]).float(), torch.ones(1, 1)), None)
-            boxed, _ = _full(sam, feature, None, box)
-            overlaps = [
-                _overlap(found, mask) for found in (point[2], point[1 + int(quality[1:].argmax())], boxed[0])
-            ]
-            rows.append([*overlaps, count])
-    table = np.array(rows)
-    means = {name: table[:, column].mean() for column, name in enumerate(["point", "point_surest", "box"])}
-    pairs = table[table[:, 3] == 2]
-    if len(pairs):
-        means |= {"point_pairs": pairs[:, 0].mean(), "box_pairs": pairs[:, 2].mean()}
-    return {f"segmenter_miou_{name}": round(float(value), 4) for name, value in means.items()}
+            if mask.sum() >= SMALLEST_PX:
+                found = _found(sam, feature, picture, mask)
+                rows.append(found | {"pair": len(objects) == 2, "unseen": one["class"] in unseen})
+    seen = [row for row in rows if not row["unseen"]]
+    pairs, others = [row for row in seen if row["pair"]], [row for row in rows if row["unseen"]]
+    means = {name: _mean(seen, name) for name in ("point", "point_surest", "box", "part", "whole")}
+    if pairs:
+        means |= {f"{name}_pairs": _mean(pairs, name) for name in ("point", "box")}
+    if others:
+        means |= {f"{name}_unseen": _mean(others, name) for name in ("point", "box")}
+    found = {f"segmenter_miou_{name}": value for name, value in means.items()}
+    return {
+        name: round(value, 4) for name, value in (found | {"segmenter_levels": _mean(seen, "levels")}).items()
+    }
+
+
+def _found(sam: Sam, feature: Tensor, picture: Picture, mask: np.ndarray) -> dict[str, float]:
+    """How well one object is found from its innermost pixel and from its box."""
+    y, x = np.unravel_index(ndimage.distance_transform_edt(mask).argmax(), mask.shape)
+    columns, rows = np.flatnonzero(mask.any(0))[[0, -1]], np.flatnonzero(mask.any(1))[[0, -1]]
+    box = torch.tensor([[columns[0], rows[0], columns[1] + 1, rows[1] + 1]]).float()
+    point, quality = _full(sam, feature, (torch.tensor([[[x, y]]]).float(), torch.ones(1, 1)), None)
+    boxed, _ = _full(sam, feature, None, box)
+    truths = [picture.levels[level] == picture.levels[level, y, x] for level in LEVELS]
+    overlaps = np.array([[_overlap(found, truth) for truth in truths] for found in point[1:]])
+    three = max(_overlap(truths[0], truths[1]), _overlap(truths[1], truths[2])) < 0.9
+    return {
+        "point": overlaps[1, 1],
+        "point_surest": overlaps[int(quality[1:].argmax()), 1],
+        "box": _overlap(boxed[0], mask),
+        "part": overlaps[0, 0],
+        "whole": overlaps[2, 2],
+        "levels": float((overlaps.diagonal() >= overlaps.max(0)).all()) if three else np.nan,
+    }
+
+
+def _mean(rows: list[dict[str, float]], name: str) -> float:
+    return float(np.nanmean([row[name] for row in rows]))
 
 
 def _full(
@@ -306,27 +339,31 @@ def train(data: Path, out: Path, work: Path, options: Params, stop_at: int | Non
     """
     split = Renders(data / "train")
     trained = min(options.pictures, len(split) - options.watched)
+    among = split.without(options.unseen, trained)
     student = Student(options)
 
     def losses(step: int) -> dict[str, Tensor]:
         rng = checkpoints.draws(options.seed, step)
         return student.losses(
-            [drawn(split, rng, options.others, trained) for _ in range(options.batch)], rng, options
+            [drawn(split, rng, options.others, among) for _ in range(options.batch)], rng, options
         )
 
     def watch() -> dict[str, float]:
-        return figures(student.sam, split, np.arange(trained, trained + options.watched))
+        return figures(student.sam, split, np.arange(trained, trained + options.watched), options.unseen)
 
     rates = options.learning_rate, options.matrix_rate
     if not fitting.fit(student, losses, options.steps, options.batch, work, *rates, watch, stop_at):
         return
     _sam_checkpoint.save(student.sam, config(options), out)
     heldout = Renders(data / "heldout")
-    found = figures(_sam_checkpoint.open(out), heldout, np.arange(min(options.measured, len(heldout))))
-    (out / "figures.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-    (out / "quality.json").write_text(
-        json.dumps({"segmenter_miou": found["segmenter_miou_point"]}, indent=1) + "\n"
-    )
+    indices = np.arange(min(options.measured, len(heldout)))
+    found = figures(_sam_checkpoint.open(out), heldout, indices, options.unseen)
+    told = {"segmenter_miou": "point", "segmenter_miou_unseen_classes": "point_unseen"}
+    quality = {
+        name: found[key] for name, short in told.items() if (key := f"segmenter_miou_{short}") in found
+    }
+    for name, content in {"figures.json": found, "quality.json": quality}.items():
+        (out / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Mumford and Huang 2001: shapes that cover each other), and cut-outs of renders a
 photographs.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,6 +39,16 @@ class Renders(renders.Renders):
             np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("parts", "shadows")
         )
 
+    def without(self, classes: Collection[str], count: int) -> np.ndarray:
+        """Numbers of those of the first `count` renders that show nothing of these classes."""
+        return np.array(
+            [
+                number
+                for number, scene in enumerate(self.scenes[:count])
+                if not any(one["class"] in classes for one in scene["objects"])
+            ]
+        )
+
     def picture(self, index: int) -> Picture:
         """One render and its partitions; where shadows overlap, the first object's wins."""
         masks, shadows = self.masks[index].astype(np.int16), self.shadows[index]
@@ -50,16 +61,16 @@ class Renders(renders.Renders):
         return Picture(np.array(self.images[index]), np.stack([parts, objects, whole]))
 
 
-def drawn(split: Renders, rng: np.random.Generator, others: float, count: int) -> Picture:
-    """A random picture from the first `count` renders or, with the chance `others`, one that is not a plain
+def drawn(split: Renders, rng: np.random.Generator, others: float, among: np.ndarray) -> Picture:
+    """A random picture from the renders of these numbers or, with the chance `others`, one that is not a plain
     render.
     """
     if rng.random() >= others:
-        return reframed(split.picture(int(rng.integers(count))), rng)
+        return reframed(split.picture(int(rng.choice(among))), rng)
     size = split.images.shape[1]
     if rng.random() < 0.4:
         return dead_leaves(size, rng)
-    return pasted(split, size, rng, count)
+    return pasted(split, size, rng, among)
 
 
 def reframed(picture: Picture, rng: np.random.Generator) -> Picture:
@@ -92,13 +103,13 @@ def dead_leaves(size: int, rng: np.random.Generator) -> Picture:
     return Picture(pixels, levels)
 
 
-def pasted(split: Renders, size: int, rng: np.random.Generator, count: int) -> Picture:
+def pasted(split: Renders, size: int, rng: np.random.Generator, among: np.ndarray) -> Picture:
     """One to four cut-outs, small or large, rendered toys or textured shapes, on a piece of a photograph."""
     pixels = texture(size, rng, photograph=True)
     levels = np.zeros((3, size, size), np.int16)
     for number in range(1, int(rng.integers(2, 6))):
         if rng.random() < 0.6:
-            source = split.picture(int(rng.integers(count)))
+            source = split.picture(int(rng.choice(among)))
             cut, parts = source.pixels, source.levels[PART]
             shape = source.levels[OBJECT] == 1
         else:

@@ -120,7 +120,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--split", choices=["train", "judge", "second"], default="train")
+    parser.add_argument("--split", choices=["train", "judge", "second", "heldout"], default="train")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()

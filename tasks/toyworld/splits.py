@@ -13,6 +13,7 @@ _RANGES = {  # first seed, individuals per class
     "train": (0, 400),
     "judge": (100_000, 200),
     "second": (300_000, 200),  # of the second text judge
+    "heldout": (400_000, 100),  # what every model is measured on and none was trained on
 }
 _BENCH_FIRST = 200_000
 _PLAN = [  # difficulty of a class's three ToyBench subjects, by turns

@@ -38,9 +38,9 @@ def test_levels_are_nested(split, kind):
     rng = np.random.default_rng(3)
     for _ in range(5):
         picture = {
-            "render": lambda: segmenter_pictures.drawn(split, rng, 0.0, 40),
+            "render": lambda: segmenter_pictures.drawn(split, rng, 0.0, np.arange(40)),
             "leaves": lambda: segmenter_pictures.dead_leaves(32, rng),
-            "pasted": lambda: segmenter_pictures.pasted(split, 32, rng, 40),
+            "pasted": lambda: segmenter_pictures.pasted(split, 32, rng, np.arange(40)),
         }[kind]()
         assert picture.pixels.shape == (32, 32, 3)
         for finer, coarser in ((PART, OBJECT), (OBJECT, WHOLE)):
@@ -48,6 +48,34 @@ def test_levels_are_nested(split, kind):
                 np.stack([picture.levels[finer].ravel(), picture.levels[coarser].ravel()]), axis=1
             )
             assert len(np.unique(pairs[0])) == pairs.shape[1], "one part lies in two objects"
+
+
+def test_classes_kept_out_are_in_no_picture_that_is_trained_on(split):
+    every = {one["class"] for scene in split.scenes for one in scene["objects"]}
+    out = sorted(every)[0]
+    among = split.without([out], 40)
+    assert 0 < len(among) < 40
+    assert all(one["class"] != out for number in among for one in split.scenes[number]["objects"])
+    dropped = set(range(40)) - set(among.tolist())
+    assert all(out in {one["class"] for one in split.scenes[number]["objects"]} for number in dropped)
+
+
+def test_figures_tell_classes_that_were_kept_out_apart(split):
+    sam, indices = segmenter.Student(TINY).sam.eval(), np.arange(20)
+    every = {one["class"] for scene in split.scenes[:20] for one in scene["objects"]}
+    out = sorted(every)[0]
+    whole, apart = (segmenter.figures(sam, split, indices, unseen) for unseen in ((), (out,)))
+    assert set(apart) - set(whole) == {"segmenter_miou_point_unseen", "segmenter_miou_box_unseen"}
+    counts = [
+        sum(
+            (one["class"] == out) == wanted and (split.masks[index] == number).sum() >= segmenter.SMALLEST_PX
+            for index in indices
+            for number, one in enumerate(split.scenes[index]["objects"], start=1)
+        )
+        for wanted in (False, True)
+    ]
+    mean = np.average([apart["segmenter_miou_box"], apart["segmenter_miou_box_unseen"]], weights=counts)
+    assert mean == pytest.approx(whole["segmenter_miou_box"], abs=2e-4)
 
 
 def test_mask_errors_of_the_truth_and_of_its_opposite():
