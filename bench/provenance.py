@@ -1,8 +1,9 @@
-"""Which tree and machine a figure comes from."""
+"""Which tree and machine a figure comes from, and when it was taken."""
 
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ WRITTEN = (":!bench/toybench/results", ":!bench/results", ":!docs/scoreboard.md"
 
 
 def of_tree(project: Path) -> dict[str, Any]:
-    """Commit, whether the tree had changes, and the machine."""
+    """Commit, whether the tree had changes, the machine, and when."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True)
@@ -20,5 +21,6 @@ def of_tree(project: Path) -> dict[str, Any]:
     return {
         "commit": git("rev-parse", "HEAD"),
         "dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)),
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cpu": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
     }

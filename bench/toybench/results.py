@@ -63,17 +63,38 @@ def summary(rows: Iterable[Row], subjects: dict[str, dict[str, float]]) -> dict[
 
 
 def write(split: str, name: str, content: dict[str, Any], broken: bool) -> Path:
-    """Write a row's JSON; one with a failed subject goes to `broken/`, where no page reads it."""
+    """Write a row's JSON; one with a failed subject goes to `broken/`, where no page reads it.
+
+    What the row was under another harness is kept beside it, in a folder of that harness's name.
+    """
     path = FOLDER / ("broken" if broken else split) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not broken and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8")).get("harness")
+        if before and before != content["harness"]:
+            (path.parent / before).mkdir(exist_ok=True)
+            path.rename(path.parent / before / path.name)
     with folders.staged_file(path) as fresh:
         fresh.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return path
 
 
 def read(split: str) -> dict[str, dict[str, Any]]:
-    """All rows of a split by name."""
+    """The latest rows of a split by name."""
     return {path.stem: json.loads(path.read_text()) for path in sorted((FOLDER / split).glob("*.json"))}
+
+
+def by_harness(split: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """All rows of a split: harness -> name -> row; the harness of the row that was measured last comes first."""
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    for path in sorted((FOLDER / split).rglob("*.json")):
+        row = json.loads(path.read_text(encoding="utf-8"))
+        groups.setdefault(row["harness"], {})[row["name"]] = row
+
+    def latest(harness: str) -> str:
+        return max(row.get("measured", "") for row in groups[harness].values())
+
+    return {harness: groups[harness] for harness in sorted(groups, key=latest, reverse=True)}
 
 
 def difference(left: dict[str, Any], right: dict[str, Any], score: str) -> tuple[float, Interval | None]:

@@ -22,6 +22,8 @@ the true picture of the prompt; **sim_ref**: against the photos; **copy_paste**:
 truth, less is better; **twin_right**: nearer to itself than to a twin with another decal; **rank1**, **map**: found in a
 gallery of look-alikes; **class/setting/view_right**: what the bench's judge sees is what was asked; **leak**: the
 setting it sees is one of the photos', less is better. Rows compare within a split only, and only under one harness."""
+EARLIER = """Measured before a judge, the segmenter or the bench itself changed; rows of this section compare with each
+other, not with those above."""
 Content = dict[str, Any]
 
 
@@ -29,12 +31,12 @@ def write(path: Path) -> None:
     """Make the page."""
     pieces = [HEAD, *_validation()]
     for split in SPLITS:
-        rows = results.read(split)
-        if rows:
-            pieces += [
-                f"## {split}: {len(SPLITS[split][0])} subjects x {len(SPLITS[split][1])} seeds",
-                *_split(rows),
-            ]
+        size = f"{len(SPLITS[split][0])} subjects x {len(SPLITS[split][1])} seeds"
+        for number, (harness, rows) in enumerate(results.by_harness(split).items()):
+            pieces.append(
+                f"## {split}: {size}" if not number else f"## {split}, by the earlier harness {harness}"
+            )
+            pieces += ([EARLIER] if number else []) + _split(rows)
     pieces += _styles()
     with staged_file(path) as fresh:
         fresh.write_text("\n\n".join(pieces) + "\n", encoding="utf-8")
@@ -105,18 +107,12 @@ def verdict(claim: Content, rows: dict[str, Content]) -> tuple[str, str]:
 
 def _split(rows: dict[str, Content]) -> list[str]:
     order = sorted(rows.values(), key=lambda row: (row["name"] not in UNTRAINED, row["name"]))
-    stale = {row["harness"] for row in order}
-    pieces = []
-    if len(stale) > 1:
-        pieces.append(
-            f"**Rows of {len(stale)} harnesses stand here; those of different ones do not compare.**"
-        )
-    pieces.append(
+    pieces = [
         _table(
             ["row", *PER_PICTURE],
             [[_named(row), *(_cell(row, name) for name in PER_PICTURE)] for row in order],
         )
-    )
+    ]
     pieces.append("(x - floor) / (ceiling - floor), where floor is `base`:")
     pieces.append(_normalised(rows, order))
     extra = ("pres", "drift", "div", "class_div", "parameters", "bytes", "fine_tune_s", "sample_s")

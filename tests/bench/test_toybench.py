@@ -1,6 +1,7 @@
 """ToyBench: what is asked, what is true, and that its numbers punish what they should."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,6 +163,29 @@ def test_a_claim_is_not_seen_in_noise_and_not_measured_across_harnesses():
     assert scoreboard.verdict(CLAIM, {"b": row("b", 0.0)})[0] == "not measured"
     with pytest.raises(ValueError, match="different harnesses"):
         results.difference(row("a", 1.0), row("b", 0.0, "other"), "sim_gt")
+
+
+def test_rows_of_an_earlier_harness_are_kept_and_stand_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    for name, harness, measured in [
+        ("base", "old", "2026-01-01"),
+        ("ceiling", "old", "2026-01-02"),
+        ("base", "new", "2026-02-01"),
+        ("base", "new", "2026-02-02"),  # measured again: nothing earlier is left of the same harness
+    ]:
+        results.write("small", name, row(name, 0.0, harness) | {"measured": measured}, broken=False)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.json")) == [
+        "small/base.json",
+        "small/ceiling.json",
+        "small/old/base.json",
+    ]
+    groups = results.by_harness("small")
+    assert list(groups) == ["new", "old"]
+    assert {harness: set(rows) for harness, rows in groups.items()} == {
+        "new": {"base"},
+        "old": {"base", "ceiling"},
+    }
+    assert groups["new"]["base"]["measured"] == "2026-02-02"
 
 
 def test_a_summary_has_means_intervals_groups_and_the_table_of_pairs():
