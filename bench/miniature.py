@@ -3,8 +3,7 @@
     python -m bench.miniature [--photos FOLDER_OF_FOLDERS_OF_PHOTOS]
 
 Renders held-out pictures if they are not there, trains the bench's own judge (bench/attribute_judge.py; kept in .work/bench),
-draws 1,000 prompts with the shipped defaults, and gathers what the judges and the segmenter recorded about themselves when they
-were trained.
+draws 1,000 prompts with the shipped defaults, and measures autoencoder, judges and segmenter as they lie in data/.
 Nothing is tuned on these pictures. `t2i_colour_accuracy` is a share of what the judge reaches on true renders.
 """
 
@@ -15,28 +14,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import AutoModel, AutoTokenizer
 
 from bench import attribute_judge, spread
 from tasks.backbones.base import open_base
 from tasks.class_prior import Params as PriorParams
-from tasks.pretrain import vae
+from tasks.pretrain import identity_encoder, judges, segmenter, segmenter_pictures, vae
 from tasks.pretrain.renders import Renders
+from tasks.segmenters import _sam_checkpoint
 from tasks.shared import folders, images, settings
 from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
 from tasks.toyworld.dataset import write_dataset
 
 SEED, BATCH = 11, 20
 RENDERED = (  # folder, pictures, seed, individuals, objects in a scene
-    ("heldout", 1500, 3, "judge", None),
+    ("heldout", 2000, 5, "heldout", None),
     ("judge", 8000, 2, "judge", None),
     ("pairs", 3000, 4, "judge", 2),
     ("train", 24600, 1, "train", None),
 )
-ALREADY = (  # what the trainings of judges and segmenter measured, from their own quality.json
-    "judge_class_accuracy", "judge_setting_accuracy", "judge_colour_accuracy", "caption_retrieval_top1", "identity_auc",
-    "identity_top1", "segmenter_miou", "second_judge_class_accuracy", "second_judge_setting_accuracy",
-    "second_judge_colour_accuracy", "second_caption_retrieval_top1",
-)  # fmt: skip
 
 
 def asked_for(count: int) -> tuple[list[str], list[dict[str, int]]]:
@@ -126,13 +122,28 @@ def rebuilding(project: Path, data: Path, photos: Path | None) -> dict[str, floa
     return figures
 
 
-def recorded(project: Path) -> dict[str, float]:
-    """What judges and segmenter say of themselves."""
+def judging(project: Path, data: Path) -> dict[str, float]:
+    """Judges and segmenter, each opened from its folder."""
+    heldout, judged = Renders(data / "heldout"), project / "data" / "judges"
     found: dict[str, float] = {}
-    for path in sorted((project / "data").glob("*/*/quality.json")):
-        prefix = "second_" if path.parent.name == "second" else ""  # it says the same of itself as the first
-        found |= {f"{prefix}{name}": figure for name, figure in json.loads(path.read_text()).items()}
-    return {name: found[name] for name in ALREADY if name in found}
+    for name, prefix in (("clip", ""), ("second", "second_")):
+        if (judged / name).exists():
+            judge = AutoModel.from_pretrained(judged / name).float().eval()
+            words = AutoTokenizer.from_pretrained(judged / name)
+            told = judges.figures(judge, words, heldout, np.arange(len(heldout)))
+            found |= {f"{prefix}{key}": value for key, value in told.items()}
+    identity = identity_encoder.toybench_figures(
+        AutoModel.from_pretrained(judged / "identity").float().eval()
+    )
+    found |= {key: value for key, value in identity.items() if key.startswith("identity_")}
+    return found | segmenter.quality(
+        segmenter.figures(
+            _sam_checkpoint.open(project / "data" / "segmenters" / "sam"),
+            segmenter_pictures.Renders(data / "heldout"),
+            np.arange(segmenter.Params().measured),
+            segmenter.Params().unseen,
+        )
+    )
 
 
 def main() -> None:
@@ -146,7 +157,7 @@ def main() -> None:
     data, out = project / "data" / "toyworld", project / "data" / "miniature"
     for name, count, seed, split, objects in RENDERED:
         write_dataset(data / name, count=count, seed=seed, split=split, objects=objects)
-    quality = recorded(project) | rebuilding(project, data, given.photos)
+    quality = judging(project, data) | rebuilding(project, data, given.photos)
     quality |= drawing(project, data, project / "docs" / "miniature_samples.png", given.prompts)
     with folders.staged_file(out / "quality.json") as path:
         path.write_text(json.dumps(quality, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -289,6 +289,12 @@ def figures(
     }
 
 
+def quality(found: dict[str, float]) -> dict[str, float]:
+    """The two of `figures` that the project names its quality by: from one point, on classes seen and unseen."""
+    told = {"segmenter_miou": "point", "segmenter_miou_unseen_classes": "point_unseen"}
+    return {name: found[key] for name, short in told.items() if (key := f"segmenter_miou_{short}") in found}
+
+
 def _found(sam: Sam, feature: Tensor, picture: Picture, mask: np.ndarray) -> dict[str, float]:
     """How well one object is found from its innermost pixel and from its box."""
     y, x = np.unravel_index(ndimage.distance_transform_edt(mask).argmax(), mask.shape)
@@ -358,11 +364,7 @@ def train(data: Path, out: Path, work: Path, options: Params, stop_at: int | Non
     heldout = Renders(data / "heldout")
     indices = np.arange(min(options.measured, len(heldout)))
     found = figures(_sam_checkpoint.open(out), heldout, indices, options.unseen)
-    told = {"segmenter_miou": "point", "segmenter_miou_unseen_classes": "point_unseen"}
-    quality = {
-        name: found[key] for name, short in told.items() if (key := f"segmenter_miou_{short}") in found
-    }
-    for name, content in {"figures.json": found, "quality.json": quality}.items():
+    for name, content in {"figures.json": found, "quality.json": quality(found)}.items():
         (out / name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 

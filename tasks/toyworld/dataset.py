@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from tasks.shared.errors import UserError
 from tasks.toyworld.captions import caption
 from tasks.toyworld.identity import split_identities
 from tasks.toyworld.render import render
@@ -82,12 +83,19 @@ def write_dataset(
     processes: int = 2,
     objects: int | None = None,
 ) -> None:
-    """Render `count` pictures to `out`; an existing complete folder is left alone.
+    """Render `count` pictures to `out`; if they are there already, nothing is done.
 
     Args:
         objects: how many a scene has; None: mostly one, sometimes two.
+    Raises:
+        UserError: `out` holds other pictures than these.
     """
+    manifest = {"count": count, "seed": seed, "split": split, "size_px": size_px, "format": 1}
+    manifest |= {} if objects is None else {"objects": objects}
     if (out / "manifest.json").exists():
+        found = json.loads((out / "manifest.json").read_text())
+        if found != manifest:
+            raise UserError(f"{out}: holds other renders, {found}, and not {manifest}; remove the folder")
         print(f"{out} is complete already", file=sys.stderr)
         return
     part = out.with_name(out.name + ".part")
@@ -110,7 +118,6 @@ def write_dataset(
             pace = done / (time.monotonic() - started)
             print(f"\r{done}/{count}  {pace:.0f} pictures/s", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    manifest = {"count": count, "seed": seed, "split": split, "size_px": size_px, "format": 1}
     (part / "manifest.json").write_text(json.dumps(manifest) + "\n")
     part.rename(out)
 

@@ -3,7 +3,9 @@
 import json
 
 import numpy as np
+import pytest
 
+from tasks.shared.errors import UserError
 from tasks.toyworld.dataset import write_dataset
 from tasks.toyworld.identity import CLASSES, SPLITS_FILE, split_identities
 from tasks.toyworld.splits import make_splits
@@ -15,8 +17,9 @@ def test_the_frozen_file_is_what_the_script_makes():
 
 
 def test_no_individual_is_in_two_splits():
-    splits = {name: [who.seed for who in split_identities(name)] for name in ("train", "judge", "toybench")}
-    assert [len(s) for s in splits.values()] == [4000, 2000, 30]
+    names = ("train", "judge", "second", "heldout", "toybench")
+    splits = {name: [who.seed for who in split_identities(name)] for name in names}
+    assert [len(s) for s in splits.values()] == [4000, 2000, 2000, 1000, 30]
     every = [seed for seeds in splits.values() for seed in seeds]
     assert len(every) == len(set(every))
 
@@ -54,3 +57,6 @@ def test_the_data_set_does_not_depend_on_processes(tmp_path):
     masks = np.load(tmp_path / "one" / "masks.npy")
     assert [mask.max() for mask in masks] == [len(line["objects"]) for line in lines]
     assert json.loads((tmp_path / "one" / "manifest.json").read_text())["count"] == 5
+    write_dataset(tmp_path / "one", count=5, seed=3, split="judge", size_px=32)  # is there
+    with pytest.raises(UserError, match="other renders"):
+        write_dataset(tmp_path / "one", count=5, seed=4, split="judge", size_px=32)
