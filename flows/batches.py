@@ -24,9 +24,12 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 
 from flows import personalize, pool, together
 from flows.execution import Outcome
+from flows.serving import headway
+from flows.serving.params import Params as Serving
 from flows.store import remote, sharing, staleness
 from flows.store.staleness import Forecast
 from flows.workspace import Workspace, find
+from tasks.shared import params
 from tasks.shared.errors import Transient, UserError
 
 log = logging.getLogger(__name__)
@@ -73,7 +76,9 @@ def batch(names: list[str], project: str | None = None) -> list[dict[str, Any]]:
         A `Result` per subject, also kept as the run's table artifact.
     """
     workspace = Workspace(Path(project)) if project else find()
-    results = _work(workspace, names) if sharing.on(workspace) else _alone(workspace, names)
+    hung_after_h = params.validate(Serving, workspace.section("serve"), "params.yaml: serve").hung_after_h
+    with headway.required(lambda: headway.mark_of(workspace, names), hung_after_h):
+        results = _work(workspace, names) if sharing.on(workspace) else _alone(workspace, names)
     results = [replace(result, host=socket.gethostname()) for result in results]
     table = [asdict(result) for result in results]
     create_table_artifact(key=pool.ARTIFACT, table=table, description="what became of each subject")

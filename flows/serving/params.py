@@ -15,3 +15,9 @@ class Params(params.Params):
         le=100,
         description="times in a row that the process of a run may die without getting on; then it is left",
     )
+    hung_after_h: float | None = Field(
+        default=24,
+        gt=0,
+        description="hours without a finished stage, checkpoint or class picture after which a run or a worker's batch "
+        "is ended and begun again, as if its process had died; null: never",
+    )

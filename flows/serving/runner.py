@@ -10,8 +10,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -27,7 +28,7 @@ from prefect.utilities.engine import propose_state_sync
 
 from flows import deployments, personalize, prefect_api, turns
 from flows.lock import held
-from flows.serving import lifeline, recovery
+from flows.serving import headway, lifeline, recovery
 from flows.serving.params import Params
 from flows.workspace import Workspace
 from tasks.shared import params
@@ -45,10 +46,18 @@ class Runner:
         offered: flows by the id of their deployment, the most urgent first.
         owner: name of this runner, put on what it claims.
         alone: nobody else executes these deployments, so all that was begun before is dead.
+        end: what to do when a run stands still.
     """
 
-    def __init__(self, offered: dict[UUID, Flow[..., Any]], options: Params, owner: str, alone: bool = True):
-        self.offered, self.options, self.owner, self.alone = offered, options, owner, alone
+    def __init__(
+        self,
+        offered: dict[UUID, Flow[..., Any]],
+        options: Params,
+        owner: str,
+        alone: bool = True,
+        end: Callable[[], None] = lifeline.end_at_once,
+    ):
+        self.offered, self.options, self.owner, self.alone, self.end = offered, options, owner, alone, end
         self.executing: list[FlowRun] = []  # the last one works, those before it have given way
         self._trouble: Exception | None = None
 
@@ -78,7 +87,12 @@ class Runner:
         place = list(self.offered).index(flow_run.deployment_id)
         self.executing.append(flow_run)
         try:
-            with turns.offered(lambda: self._give_way(list(self.offered)[:place])):
+            parameters = flow_run.parameters
+            within_h = self.options.hung_after_h if headway.is_local(parameters) else None
+            with (
+                headway.required(partial(headway.mark, parameters), within_h, self.end),
+                turns.offered(lambda: self._give_way(list(self.offered)[:place])),
+            ):
                 run_flow(self.offered[flow_run.deployment_id], flow_run=flow_run, return_type="state")
         except Abort as aborted:
             log.warning("%s: %s", flow_run.name, aborted)

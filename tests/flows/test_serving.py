@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -203,6 +204,31 @@ def test_a_death_after_which_the_work_has_got_on_is_no_attempt(
     for _ in range(2):
         die()
     assert "got no further" in mine(client, workspace)[-1].state.message
+
+
+def test_a_run_that_stands_still_is_ended_however_lively_its_process_is(
+    workspace: Workspace, runner: Runner, client: SyncPrefectClient, monkeypatch
+):
+    rex = accepted(workspace, "rex")
+    posting.post(workspace, "rex")
+    ended, kept = threading.Event(), rex.folder / ".work" / "fine_tune" / "key"
+    runner.options, runner.end = Params(hung_after_h=3 / 3600), ended.set
+    got_on_for = 0.0
+
+    def hangs(*_args, **_options) -> list:
+        nonlocal got_on_for
+        began = time.monotonic()
+        for step in range(40):  # a checkpoint every tenth of a second: it works
+            (kept / f"step_{step}").mkdir(parents=True)
+            time.sleep(0.1)
+        assert not ended.is_set()
+        got_on_for = time.monotonic() - began
+        assert ended.wait(PATIENCE_S)
+        return []
+
+    monkeypatch.setattr(execution, "bring_up_to_date", hangs)
+    assert runner.execute_next(client, list(runner.offered)[:1])
+    assert ended.is_set() and got_on_for > 3
 
 
 @pytest.mark.parametrize("damage", ["broken", "gone"])
