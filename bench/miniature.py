@@ -19,7 +19,7 @@ from transformers import AutoModel, AutoTokenizer
 from bench import attribute_judge, spread
 from tasks.backbones.base import open_base
 from tasks.class_prior import Params as PriorParams
-from tasks.pretrain import identity_encoder, judges, segmenter, segmenter_pictures, vae
+from tasks.pretrain import identity_encoder, judges, segmenter, segmenter_figures, segmenter_pictures, vae
 from tasks.pretrain.renders import Renders
 from tasks.segmenters import _sam_checkpoint
 from tasks.shared import folders, images, settings
@@ -136,8 +136,8 @@ def judging(project: Path, data: Path) -> dict[str, float]:
         AutoModel.from_pretrained(judged / "identity").float().eval()
     )
     found |= {key: value for key, value in identity.items() if key.startswith("identity_")}
-    return found | segmenter.quality(
-        segmenter.figures(
+    return found | segmenter_figures.quality(
+        segmenter_figures.figures(
             _sam_checkpoint.open(project / "data" / "segmenters" / "sam"),
             segmenter_pictures.Renders(data / "heldout"),
             np.arange(segmenter.Params().measured),

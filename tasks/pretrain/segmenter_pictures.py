@@ -17,6 +17,7 @@ from scipy import ndimage
 from tasks.pretrain import renders, textures
 
 PART, OBJECT, WHOLE = 0, 1, 2
+LEVELS = (PART, OBJECT, WHOLE)  # of the segmenter's outputs 1, 2 and 3; output 0 answers more than one point
 _SHADOW = 100  # numbers of shadows follow those of objects
 
 

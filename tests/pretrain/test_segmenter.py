@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from segment_anything import SamPredictor
 
-from tasks.pretrain import segmenter, segmenter_pictures
+from tasks.pretrain import segmenter, segmenter_figures, segmenter_pictures
 from tasks.pretrain.segmenter_pictures import OBJECT, PART, WHOLE
 from tasks.segmenters import _sam_checkpoint
 
@@ -64,11 +64,12 @@ def test_figures_tell_classes_that_were_kept_out_apart(split):
     sam, indices = segmenter.Student(TINY).sam.eval(), np.arange(20)
     every = {one["class"] for scene in split.scenes[:20] for one in scene["objects"]}
     out = sorted(every)[0]
-    whole, apart = (segmenter.figures(sam, split, indices, unseen) for unseen in ((), (out,)))
+    whole, apart = (segmenter_figures.figures(sam, split, indices, unseen) for unseen in ((), (out,)))
     assert set(apart) - set(whole) == {"segmenter_miou_point_unseen", "segmenter_miou_box_unseen"}
     counts = [
         sum(
-            (one["class"] == out) == wanted and (split.masks[index] == number).sum() >= segmenter.SMALLEST_PX
+            (one["class"] == out) == wanted
+            and (split.masks[index] == number).sum() >= segmenter_figures.SMALLEST_PX
             for index in indices
             for number, one in enumerate(split.scenes[index]["objects"], start=1)
         )
