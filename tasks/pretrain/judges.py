@@ -57,7 +57,7 @@ class Params(params.Params):
     head_weight: float = Field(
         default=0.5, description="weight of the naming heads beside the contrastive term"
     )
-    steps: int = Field(default=220, description="optimizer steps")
+    steps: int = Field(default=1900, description="optimizer steps")
     learning_rate: float = Field(default=1e-3, description="AdamW: embeddings, projections, norms, heads")
     matrix_rate: float = Field(default=5e-3, description="Muon: matrices of the blocks")
     pictures: int = Field(default=24000, description="of the train split are trained on, the first ones")
