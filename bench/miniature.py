@@ -133,7 +133,7 @@ def judging(project: Path, data: Path) -> dict[str, float]:
             told = judges.figures(judge, words, heldout, np.arange(len(heldout)))
             found |= {f"{prefix}{key}": value for key, value in told.items()}
     identity = identity_encoder.toybench_figures(
-        AutoModel.from_pretrained(judged / "identity").float().eval()
+        AutoModel.from_pretrained(judged / "identity", add_pooling_layer=False).float().eval()
     )
     found |= {key: value for key, value in identity.items() if key.startswith("identity_")}
     return found | segmenter_figures.quality(

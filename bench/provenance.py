@@ -21,6 +21,6 @@ def of_tree(project: Path) -> dict[str, Any]:
     return {
         "commit": git("rev-parse", "HEAD"),
         "dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)),
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cpu": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
     }

@@ -2,7 +2,6 @@
 
 import json
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ def record(name: str, figure: float | str, bar: str, holds: bool, **facts: Any) 
         facts: what else a reader wants to know, such as counts and the machine.
     """
     tree = provenance.of_tree(RESULTS.parents[2])
-    when = datetime.now(UTC).date().isoformat()
-    entry = {"figure": figure, "bar": bar, "holds": holds, **facts, "when": when, **tree}
+    entry = {"figure": figure, "bar": bar, "holds": holds, **facts, **tree}
     entry["machine"] = f"{os.cpu_count()} cores"
     print(f"{name}: {figure} (bar: {bar}): {'holds' if holds else 'DOES NOT HOLD'}", flush=True)
     with held(RESULTS.with_name(".fleet.lock")):

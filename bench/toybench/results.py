@@ -92,7 +92,7 @@ def by_harness(split: str) -> dict[str, dict[str, dict[str, Any]]]:
         groups.setdefault(row["harness"], {})[row["name"]] = row
 
     def latest(harness: str) -> str:
-        return max(row.get("measured", "") for row in groups[harness].values())
+        return max(row.get("when", "") for row in groups[harness].values())
 
     return {harness: groups[harness] for harness in sorted(groups, key=latest, reverse=True)}
 

@@ -167,13 +167,13 @@ def test_a_claim_is_not_seen_in_noise_and_not_measured_across_harnesses():
 
 def test_rows_of_an_earlier_harness_are_kept_and_stand_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    for name, harness, measured in [
+    for name, harness, when in [
         ("base", "old", "2026-01-01"),
         ("ceiling", "old", "2026-01-02"),
         ("base", "new", "2026-02-01"),
         ("base", "new", "2026-02-02"),  # measured again: nothing earlier is left of the same harness
     ]:
-        results.write("small", name, row(name, 0.0, harness) | {"measured": measured}, broken=False)
+        results.write("small", name, row(name, 0.0, harness) | {"when": when}, broken=False)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.json")) == [
         "small/base.json",
         "small/ceiling.json",
@@ -185,7 +185,7 @@ def test_rows_of_an_earlier_harness_are_kept_and_stand_apart(tmp_path: Path, mon
         "new": {"base"},
         "old": {"base", "ceiling"},
     }
-    assert groups["new"]["base"]["measured"] == "2026-02-02"
+    assert groups["new"]["base"]["when"] == "2026-02-02"
 
 
 def test_a_summary_has_means_intervals_groups_and_the_table_of_pairs():
