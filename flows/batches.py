@@ -25,11 +25,10 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from flows import personalize, pool, together
 from flows.execution import Outcome
 from flows.serving import headway
-from flows.serving.params import Params as Serving
+from flows.serving import params as serving
 from flows.store import remote, sharing, staleness
 from flows.store.staleness import Forecast
 from flows.workspace import Workspace, find
-from tasks.shared import params
 from tasks.shared.errors import Transient, UserError
 
 log = logging.getLogger(__name__)
@@ -76,8 +75,8 @@ def batch(names: list[str], project: str | None = None) -> list[dict[str, Any]]:
         A `Result` per subject, also kept as the run's table artifact.
     """
     workspace = Workspace(Path(project)) if project else find()
-    hung_after_h = params.validate(Serving, workspace.section("serve"), "params.yaml: serve").hung_after_h
-    with headway.required(lambda: headway.mark_of(workspace, names), hung_after_h):
+    within_h = serving.options(workspace).hung_after_h
+    with headway.required(lambda: headway.mark_of(workspace, names), within_h):
         results = _work(workspace, names) if sharing.on(workspace) else _alone(workspace, names)
     results = [replace(result, host=socket.gethostname()) for result in results]
     table = [asdict(result) for result in results]

@@ -14,9 +14,8 @@ from flows import prefect_api
 from flows import workspace as workspaces
 from flows.lock import held
 from flows.serving import children, supervisor
-from flows.serving.params import Params
+from flows.serving.params import options
 from flows.workspace import Workspace
-from tasks.shared import params
 from tasks.shared.errors import UserError
 
 notes = Console(stderr=True, highlight=False)
@@ -38,7 +37,7 @@ def ui(port: int) -> None:
 def serve(port: int) -> None:
     """Start the server, the runner and the watcher, and keep them running until Ctrl-C."""
     workspace = workspaces.find()
-    params.validate(Params, workspace.section("serve"), "params.yaml: serve")
+    options(workspace)  # wrong ones are refused before anything starts
     given = os.environ.get("PREFECT_API_URL")
     url = given or children.api(port)
     with held(workspace.state / "serve.lock", busy="this project is served already"):

@@ -16,6 +16,8 @@ from tasks.shared.errors import UserError
 
 log = logging.getLogger(__name__)
 
+LOOKS = 20  # in the time that work may stand still
+
 
 def mark(parameters: dict[str, Any]) -> str:
     """Digest of what a run would not do again: recorded stages, and what unfinished ones keep to go on from.
@@ -63,8 +65,8 @@ def required(
     over, patience_s = threading.Event(), 3600 * within_h
 
     def watch() -> None:
-        seen, since = marked(), time.monotonic()
-        while not over.wait(min(60, patience_s / 20)):
+        seen, since = None, 0.0  # a short run is never looked at: of a large fleet a look takes seconds
+        while not over.wait(patience_s / LOOKS):
             now = marked()
             if now != seen:
                 seen, since = now, time.monotonic()
@@ -94,4 +96,7 @@ def _folders(workspace: Workspace, name: str) -> Iterator[Path]:
 
 def _kept(folder: Path) -> Iterator[Path]:
     """Checkpoints and pictures of stages at work; their names tell how far these have come."""
-    return (path for path in folder.glob(".work/*/**/*") if not path.name.startswith("."))
+    with contextlib.suppress(
+        FileNotFoundError
+    ):  # one is taken away right now: what is seen then differs, and so it should
+        yield from (path for path in folder.glob(".work/*/**/*") if not path.name.startswith("."))

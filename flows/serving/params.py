@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from flows.workspace import Workspace
 from tasks.shared import params
 
 
@@ -21,3 +22,8 @@ class Params(params.Params):
         description="hours without a finished stage, checkpoint or class picture after which a run or a worker's batch "
         "is ended and begun again, as if its process had died; null: never",
     )
+
+
+def options(workspace: Workspace) -> Params:
+    """The section `serve` of params.yaml."""
+    return params.validate(Params, workspace.section("serve"), "params.yaml: serve")

@@ -29,9 +29,8 @@ from prefect.utilities.engine import propose_state_sync
 from flows import deployments, personalize, prefect_api, turns
 from flows.lock import held
 from flows.serving import headway, lifeline, recovery
-from flows.serving.params import Params
+from flows.serving.params import Params, options
 from flows.workspace import Workspace
-from tasks.shared import params
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +160,7 @@ def main() -> None:
     lifeline.hold()
     workspace = Workspace(Path(sys.argv[1]))
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
-    options = params.validate(Params, workspace.section("serve"), "params.yaml: serve")
+    told = options(workspace)
     os.chdir(workspace.root)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -172,7 +171,7 @@ def main() -> None:
                 return
         offered = {cast(UUID, offer.apply()): flow for flow, offer in deployments.offered(workspace)}
         owner = f"{socket.gethostname()}:{workspace.root}"
-        runner = Runner(offered, options, owner, alone="alone" in sys.argv[2:])
+        runner = Runner(offered, told, owner, alone="alone" in sys.argv[2:])
         threading.Thread(target=runner.work, args=(threading.Event(),), name="runs", daemon=True).start()
         with get_client(sync_client=True) as client:
             while not ended.wait(CANCELLED_WITHIN_S):
