@@ -11,6 +11,7 @@ from torch import Tensor
 from tasks.pretrain.segmenter_pictures import LEVELS, OBJECT, Picture, Renders
 
 SMALLEST_PX = 30  # objects of which less is seen are not measured
+ALIKE = 0.9  # overlap from which two levels of an object are one
 
 
 @torch.inference_mode()
@@ -21,8 +22,8 @@ def figures(
 
     The point is the object's innermost pixel and the mask the one of the object level. Also: the same for the
     mask that the model is surest of, and for scenes with two objects alone; output 1 against the part and output 3
-    against the object with its shadow under that point, and how often the three outputs are those three things: each
-    overlaps its own level no less than another's does.
+    against the object with its shadow under that point, and, where these three differ, how often the outputs are those
+    three things: no other output overlaps a level more than the level's own does (`segmenter_levels`).
 
     Args:
         unseen: objects of these classes are measured apart (`..._unseen`), the other figures are without them.
@@ -36,8 +37,8 @@ def figures(
         for number, one in enumerate(objects, start=1):
             mask = picture.levels[OBJECT] == number
             if mask.sum() >= SMALLEST_PX:
-                found = _found(sam, feature, picture, mask)
-                rows.append(found | {"pair": len(objects) == 2, "unseen": one["class"] in unseen})
+                told = {"pair": len(objects) == 2, "unseen": one["class"] in unseen}
+                rows.append(_found(sam, feature, picture, mask) | told)
     seen = [row for row in rows if not row["unseen"]]
     pairs, others = [row for row in seen if row["pair"]], [row for row in rows if row["unseen"]]
     means = {name: _mean(seen, name) for name in ("point", "point_surest", "box", "part", "whole")}
@@ -45,10 +46,10 @@ def figures(
         means |= {f"{name}_pairs": _mean(pairs, name) for name in ("point", "box")}
     if others:
         means |= {f"{name}_unseen": _mean(others, name) for name in ("point", "box")}
-    found = {f"segmenter_miou_{name}": value for name, value in means.items()}
-    return {
-        name: round(value, 4) for name, value in (found | {"segmenter_levels": _mean(seen, "levels")}).items()
-    }
+    named = {f"segmenter_miou_{name}": value for name, value in means.items()}
+    if different := [row for row in seen if "levels" in row]:
+        named["segmenter_levels"] = _mean(different, "levels")
+    return {name: round(value, 4) for name, value in named.items()}
 
 
 def quality(found: dict[str, float]) -> dict[str, float]:
@@ -58,27 +59,28 @@ def quality(found: dict[str, float]) -> dict[str, float]:
 
 
 def _found(sam: Sam, feature: Tensor, picture: Picture, mask: np.ndarray) -> dict[str, float]:
-    """How well one object is found from its innermost pixel and from its box."""
+    """How well one object is found from its innermost pixel and from its box; `levels` where its three levels differ."""
     y, x = np.unravel_index(ndimage.distance_transform_edt(mask).argmax(), mask.shape)
     columns, rows = np.flatnonzero(mask.any(0))[[0, -1]], np.flatnonzero(mask.any(1))[[0, -1]]
     box = torch.tensor([[columns[0], rows[0], columns[1] + 1, rows[1] + 1]]).float()
     point, quality = _full(sam, feature, (torch.tensor([[[x, y]]]).float(), torch.ones(1, 1)), None)
     boxed, _ = _full(sam, feature, None, box)
     truths = [picture.levels[level] == picture.levels[level, y, x] for level in LEVELS]
-    overlaps = np.array([[_overlap(found, truth) for truth in truths] for found in point[1:]])
-    three = max(_overlap(truths[0], truths[1]), _overlap(truths[1], truths[2])) < 0.9
-    return {
+    overlaps = np.array([[_overlap(mine, truth) for truth in truths] for mine in point[1:]])
+    found = {
         "point": overlaps[1, 1],
         "point_surest": overlaps[int(quality[1:].argmax()), 1],
         "box": _overlap(boxed[0], mask),
         "part": overlaps[0, 0],
         "whole": overlaps[2, 2],
-        "levels": float((overlaps.diagonal() >= overlaps.max(0)).all()) if three else np.nan,
     }
+    if max(_overlap(truths[0], truths[1]), _overlap(truths[1], truths[2])) < ALIKE:
+        found["levels"] = float((overlaps.diagonal() >= overlaps.max(0)).all())
+    return found
 
 
 def _mean(rows: list[dict[str, float]], name: str) -> float:
-    return float(np.nanmean([row[name] for row in rows]))
+    return float(np.mean([row[name] for row in rows]))
 
 
 def _full(
