@@ -65,6 +65,8 @@ def seconds_of_a_step(trainings: dict[int, Training], rounds: int) -> dict[int, 
         for size in sorted(trainings, reverse=bool(round_number % 2)):
             wall, cpu = time.perf_counter(), time.process_time()
             trainings[size]._one_step(round_number)
+            if trainings[size].backbone.device.type == "cuda":
+                torch.cuda.synchronize()
             took = (time.perf_counter() - wall) / size, (time.process_time() - cpu) / size
             if round_number:  # the first one warms up
                 taken[size].append(took)
@@ -115,11 +117,11 @@ def speed(project: Path, given: argparse.Namespace) -> None:
 
 
 def full_size(project: Path, given: argparse.Namespace) -> None:
-    """Stable Diffusion 1.5's shapes with random numbers, LoRA on the attention; smaller latents than its own."""
+    """Stable Diffusion 1.5's shapes with random numbers, LoRA on the attention."""
     folder = given.work.resolve() / "sd15"
     if not (folder / "model_index.json").is_file():
         write_random_sd15(folder, project / "data" / "miniature" / "tokenizer")
-    backbone = open_base(Base(model=str(folder), revision="unpinned", dtype="float32"), "cpu")
+    backbone = open_base(Base(model=str(folder), revision="unpinned", dtype=given.dtype), given.device)
     torch.set_num_threads(given.threads[0])
     found: dict[int, dict[str, float]] = {}
     for size in given.sizes:
@@ -133,8 +135,15 @@ def full_size(project: Path, given: argparse.Namespace) -> None:
         "latents": f"{given.size_px // 8} x {given.size_px // 8}",
         "batch": "1 + 1",
     }
-    facts |= {"threads": given.threads[0], "base": "SD 1.5's shapes, random"}
-    told("stacked, SD 1.5's size on a CPU", found, STEPS, None, max(found), **facts)
+    facts |= {"threads": given.threads[0], "base": "SD 1.5's shapes, random", "dtype": given.dtype}
+    if given.device == "cpu":
+        return told("stacked, SD 1.5's size on a CPU", found, STEPS, None, max(found), **facts)
+    facts |= {
+        "gpu": torch.cuda.get_device_name(),
+        "gpu_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1),
+    }
+    name = f"stacked, SD 1.5's size on a GPU, {given.size_px} px, {given.dtype}"
+    told(name, found, STEPS, 5.0, max(size for size in found if size <= 8), **facts)
 
 
 def equal(project: Path, given: argparse.Namespace) -> None:
@@ -207,6 +216,8 @@ def main() -> None:
     parser.add_argument("--double", action="store_true", help="compare adapters in float64")
     parser.add_argument("--compared", type=int, help="members that are also trained alone; default: all")
     parser.add_argument("--size-px", type=int, default=128, help="pictures at full size; 8 px a latent")
+    parser.add_argument("--device", default="cpu", help="of --only full; cuda: one GPU")
+    parser.add_argument("--dtype", default="float32", help="of the base of --only full; float32 or bfloat16")
     parser.add_argument("--work", type=Path, help="an empty folder for the weights of --only full (4 GB)")
     given = parser.parse_args()
     if given.only == "full" and given.work is None:

@@ -26,9 +26,9 @@ def draws(seed: int, step: int, replica: int = 0) -> np.random.Generator:
     return np.random.default_rng([seed, step, replica])
 
 
-def torch_draws(rng: np.random.Generator) -> torch.Generator:
-    """A torch generator seeded by the next number of `rng`."""
-    return torch.Generator().manual_seed(int(rng.integers(2**62)))
+def torch_draws(rng: np.random.Generator, device: str = "cpu") -> torch.Generator:
+    """A torch generator seeded by the next number of `rng`; what it draws depends on the device."""
+    return torch.Generator(device).manual_seed(int(rng.integers(2**62)))
 
 
 def indices_of_step(count: int, batch: int, step: int, seed: int) -> np.ndarray:

@@ -73,6 +73,9 @@ class Params(params.Params):
     )
     ema_decay: float = Field(default=0.999, description="of the moving average of the weights, per step")
     checkpoint_every: int = Field(default=250, description="steps")
+    device: str = Field(
+        default="cpu", description="where it is trained; cuda: one GPU, for which one replica does"
+    )
     seed: int = Field(default=0, description="of weights, batches, timesteps and noise")
 
 
@@ -84,7 +87,8 @@ class Model(nn.Module):
         torch.manual_seed(options.seed)
         self.text_encoder = miniature.make_text_encoder(tokenizer, options.text_width, options.text_layers)
         self.denoiser = miniature.make_denoiser(options.channels, latent_channels, size, options.text_width)
-        self.denoiser.set_attn_processor(AttnProcessor())  # the fused one is slower at these sizes
+        if options.device == "cpu":
+            self.denoiser.set_attn_processor(AttnProcessor())  # the fused one is slower at these sizes
         self.layout = layout.Head(options.channels[-1])
         self.denoiser.up_blocks[0].register_forward_hook(_keep_features)
 
@@ -172,7 +176,7 @@ class Captions:
 
 def loss_terms(
     model: nn.Module,
-    batch: tuple[Tensor, Tensor, np.ndarray, np.ndarray],
+    batch: tuple[Tensor, Tensor, Tensor, np.ndarray],
     captions: Captions,
     scheduler: SchedulerMixin,
     rng: np.random.Generator,
@@ -181,10 +185,13 @@ def loss_terms(
     """The weighted errors of one batch, as `Latents.batch` returns it, under timesteps and noise from `rng`."""
     latents, subjects, labels, tokens = batch
     timesteps = spread_timesteps(rng, len(latents), scheduler.config.num_train_timesteps)
-    noise = torch.randn(latents.shape, generator=checkpoints.torch_draws(rng))
+    signal = scheduler.alphas_cumprod[timesteps].to(options.device)
+    timesteps = timesteps.to(options.device)
+    noise = torch.randn(
+        latents.shape, generator=checkpoints.torch_draws(rng, options.device), device=options.device
+    )
     noisy_latents = scheduler.add_noise(latents, noise, timesteps)
-    signal = scheduler.alphas_cumprod[timesteps]
-    predicted, named = model(noisy_latents, timesteps, captions.draw(tokens, rng))
+    predicted, named = model(noisy_latents, timesteps, captions.draw(tokens, rng).to(options.device))
     target = velocity(latents, noise, signal) if scheduler.config.prediction_type == "v_prediction" else noise
     where = 1 + options.subject_weight * subjects
     weight = (
@@ -258,7 +265,7 @@ def train(
         stop_at: return after this step with the checkpoint written (tests interrupt a run with it).
     """
     _, channels, size, _ = data.latents.shape
-    model = Model(options, tokenizer, channels, size)
+    model = Model(options, tokenizer, channels, size).to(options.device)
     replicas = Replicas(model, options.replicas)
     average = Average(replicas, options.ema_decay)
     scheduler, captions = miniature.make_scheduler(), Captions(tokenizer, options)
@@ -267,7 +274,7 @@ def train(
     def losses(step: int, replica: int, module: nn.Module) -> dict[str, Tensor]:
         indices = checkpoints.indices_of_step(len(data), options.train_batch_size, step, options.seed)
         rng = checkpoints.draws(options.seed, step, replica)
-        batch = data.batch(indices[replica * share : (replica + 1) * share], rng)
+        batch = data.batch(indices[replica * share : (replica + 1) * share], rng, options.device)
         return loss_terms(module, batch, captions, scheduler, rng, options)
 
     loop.run(
@@ -284,8 +291,7 @@ def train(
         after_step=average.update,
         stop_at=stop_at,
     )
-    average.model.eval()
-    return average.model
+    return average.model.cpu().eval()
 
 
 def run(data: Path, vae: Path, out: Path, work: Path, options: Params, stop_at: int | None = None) -> None:
@@ -299,14 +305,16 @@ def run(data: Path, vae: Path, out: Path, work: Path, options: Params, stop_at: 
     if not (work / "latents" / "manifest.json").exists():
         write(
             Renders(data / "train"),
-            autoencoder,
+            autoencoder.to(options.device),
             tokenizer,
             work / "latents",
             captions=options.captions,
             seed=options.seed,
             threads=options.replicas,
+            part=16 if options.device == "cpu" else 256,
         )
     model = train(Latents(work / "latents"), tokenizer, work, options, stop_at)
+    autoencoder.to("cpu")
     miniature.assemble(
         out, autoencoder, tokenizer, model.text_encoder, model.denoiser, miniature.make_scheduler()
     )

@@ -81,7 +81,7 @@ def fit(
         rate=lambda step: warm_hold_decay(step, steps),
         steps=steps,
         images_per_step=images_per_step,
-        checkpoint_every=100,
+        checkpoint_every=max(100, steps // 20),
         keep={"model": model},
         work=work,
         after_checkpoint=watched,

@@ -62,6 +62,7 @@ class Params(params.Params):
     matrix_rate: float = Field(default=5e-3, description="Muon: matrices of the blocks")
     pictures: int = Field(default=24000, description="of the train split are trained on, the first ones")
     watched: int = Field(default=400, description="the next ones, to watch the training")
+    device: str = Field(default="cpu", description="where it is trained; cuda: one GPU")
     seed: int = Field(default=0, description="of weights and batches")
 
 
@@ -151,7 +152,7 @@ def image_tower(judge: CLIPModel, pixels: Tensor, kept: Tensor | None = None) ->
 
 def embed_texts(judge: Judge, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Unit-length embeddings. [n projection]"""
-    tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(judge.device)
     features = judge.get_text_features(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
     return F.normalize(features.pooler_output, dim=-1)
 
@@ -160,8 +161,8 @@ def embed_texts(judge: Judge, tokenizer: CLIPTokenizer, texts: list[str]) -> Ten
 def embed_images(judge: Judge, images: np.ndarray) -> Tensor:
     """Unit-length embeddings of uint8 [n h w 3]. [n projection]"""
     parts = [
-        judge.get_image_features(pixel_values=to_unit(images[start : start + 64]) * 2 - 1).pooler_output
-        for start in range(0, len(images), 64)
+        judge.get_image_features(pixel_values=to_unit(part).to(judge.device) * 2 - 1).pooler_output
+        for part in (images[start : start + 64] for start in range(0, len(images), 64))
     ]
     return F.normalize(torch.cat(parts), dim=-1)
 
@@ -173,9 +174,9 @@ def contrast(scores: Tensor, true: Tensor) -> Tensor:
         scores: scaled cosines. [texts pictures]
         true: bool, the same size.
     """
-    beside = true & ~torch.eye(len(scores), dtype=torch.bool)
+    beside = true & ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
     scores = scores.masked_fill(beside, float("-inf"))
-    own = torch.arange(len(scores))
+    own = torch.arange(len(scores), device=scores.device)
     return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
 
 
@@ -217,6 +218,11 @@ class Batch:
     texts: list[str]
     true: Tensor  # as `contrast` takes it
     named: dict[str, Tensor]  # right answers of each head, -100 where the question makes no sense. [b]
+
+    def to(self, device: str) -> "Batch":
+        """The same on another device."""
+        named = {name: answers.to(device) for name, answers in self.named.items()}
+        return Batch(self.pixels.to(device), self.texts, self.true.to(device), named)
 
 
 def drawn(split: Renders, count: int, size: int, short: float, rng: np.random.Generator) -> Batch:
@@ -333,14 +339,15 @@ def train(
     student = Student(build(options, words, split.images.shape[1]), options.width)
     start = ViTModel.from_pretrained(encoder, add_pooling_layer=False)
     start_from(student.judge, start, to_unit(split.images[:64]))
+    student.to(options.device)
     patches = (split.images.shape[1] // options.patch_px) ** 2
 
     def losses(step: int) -> dict[str, Tensor]:
         rng = checkpoints.draws(options.seed, step)
-        batch = drawn(split, count, options.batch, options.short_texts, rng)
+        batch = drawn(split, count, options.batch, options.short_texts, rng).to(options.device)
         kept = None
         if step < options.seen_until * options.steps:
-            kept = augmentation.some_patches(options.batch, patches, options.seen, rng)
+            kept = augmentation.some_patches(options.batch, patches, options.seen, rng).to(options.device)
         pooled = image_tower(student.judge, batch.pixels, kept)
         texts = embed_texts(student.judge, words, batch.texts)
         return student.losses(pooled, texts, batch, options.head_weight)

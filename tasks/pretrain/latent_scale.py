@@ -30,7 +30,7 @@ def pixel_metric(vae: AutoencoderKL, latents: Tensor, seed: int = 0) -> Tensor:
     """
     count, channels, height, width = latents.shape
     spread = latents.std((0, 2, 3))
-    noise = torch.randn(count, height, width, generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(count, height, width, generator=torch.Generator().manual_seed(seed)).to(latents)
     there = vae.decode(latents).sample
     answers = []
     for channel in range(channels):
@@ -38,7 +38,7 @@ def pixel_metric(vae: AutoencoderKL, latents: Tensor, seed: int = 0) -> Tensor:
         moved[:, channel] += probe * noise
         answers.append(((vae.decode(moved).sample - there) / probe).flatten())
     answer = torch.stack(answers).double()
-    return answer @ answer.T / (count * height * width)
+    return (answer @ answer.T / (count * height * width)).cpu()
 
 
 def scaling_map(metric: Tensor, covariance: Tensor, emphasis: float) -> Tensor:
@@ -72,10 +72,10 @@ def rescale(vae: AutoencoderKL, latents: Tensor, emphasis: float, probes: int = 
     count = latents.shape[1]
     flat = latents.double().permute(1, 0, 2, 3).flatten(1)
     mean = flat.mean(1)
-    turn = scaling_map(pixel_metric(vae, latents[:probes]), torch.cov(flat), emphasis)
+    turn = scaling_map(pixel_metric(vae, latents[:probes].to(vae.device)), torch.cov(flat), emphasis)
     back = torch.linalg.inv(turn)
     quant, post = vae.quant_conv, vae.post_quant_conv
-    weight, bias = quant.weight[:, :, 0, 0].double(), quant.bias.double()
+    weight, bias = quant.weight[:, :, 0, 0].double().cpu(), quant.bias.double().cpu()
     variance = bias[count:].exp()
     mixed = turn.square() * variance
     share = mixed / mixed.sum(1, keepdim=True)
@@ -85,6 +85,6 @@ def rescale(vae: AutoencoderKL, latents: Tensor, emphasis: float, probes: int = 
     )
     quant.weight.copy_(weight[:, :, None, None])
     quant.bias.copy_(bias)
-    decode = post.weight[:, :, 0, 0].double()
-    post.bias.add_(decode @ mean)
+    decode = post.weight[:, :, 0, 0].double().cpu()
+    post.bias.add_((decode @ mean).to(post.bias))
     post.weight.copy_((decode @ back)[:, :, None, None])

@@ -40,13 +40,17 @@ class Latents:
         return len(self.latents)
 
     def batch(
-        self, indices: np.ndarray, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
-        """latents float [b c h w], subjects 0..1 [b 1 h w], labels [b questions s s], one caption's tokens int64 [b l]"""
-        latents = torch.from_numpy(self.latents[indices].astype(np.float32))
-        subjects = torch.from_numpy(self.subjects[indices].astype(np.float32) / 255)[:, None]
+        self, indices: np.ndarray, rng: np.random.Generator, device: str = "cpu"
+    ) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
+        """latents float [b c h w], subjects 0..1 [b 1 h w], labels uint8 [b questions s s], one caption's tokens int64 [b l].
+
+        All but the tokens on `device`.
+        """
+        latents, subjects, labels = (
+            torch.from_numpy(kept[indices]).to(device) for kept in (self.latents, self.subjects, self.labels)
+        )
         spoken = self.tokens[indices, rng.integers(self.tokens.shape[1], size=len(indices))]
-        return latents, subjects, self.labels[indices], spoken.astype(np.int64)
+        return latents.float(), subjects[:, None].float() / 255, labels, spoken.astype(np.int64)
 
 
 def tokenise(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> np.ndarray:
@@ -77,6 +81,10 @@ def write(
     count, size = len(renders), renders.images.shape[1] // 8
     shape = (count, vae.config.latent_channels, size, size)
     with folders.staged(out) as fresh:
+        parts = np.array_split(np.arange(count), max(1, count // 500))
+        np.save(fresh / "labels.npy", np.concatenate([label_map(renders, part) for part in parts]))
+        spoken = [tokenise(tokenizer, own) for own in zip(*renders.captions(captions, seed), strict=True)]
+        np.save(fresh / "tokens.npy", np.stack(spoken, 1))
         latents = np.lib.format.open_memmap(fresh / "latents.npy", mode="w+", dtype=np.float16, shape=shape)
         subjects = np.lib.format.open_memmap(
             fresh / "subjects.npy", mode="w+", dtype=np.uint8, shape=(count, size, size)
@@ -84,7 +92,7 @@ def write(
 
         def encode_part(start: int) -> None:
             indices = np.arange(start, min(start + part, count))
-            pixels = renders.pixels(indices).contiguous(memory_format=torch.channels_last)
+            pixels = renders.pixels(indices, vae.device).contiguous(memory_format=torch.channels_last)
             latents[indices] = encode(vae, pixels).numpy()
             covered = functional.avg_pool2d(renders.subjects(indices), 8)[:, 0]
             subjects[indices] = (covered * 255).round().byte().numpy()
@@ -93,8 +101,4 @@ def write(
             for done, _ in enumerate(pool.map(encode_part, range(0, count, part))):
                 if done % 250 == 0:
                     print(f"encoded {done * part} of {count}", flush=True)
-        parts = np.array_split(np.arange(count), max(1, count // 500))
-        np.save(fresh / "labels.npy", np.concatenate([label_map(renders, part) for part in parts]))
-        spoken = [tokenise(tokenizer, own) for own in zip(*renders.captions(captions, seed), strict=True)]
-        np.save(fresh / "tokens.npy", np.stack(spoken, 1))
         (fresh / "manifest.json").write_text(json.dumps({"pictures": count}) + "\n")

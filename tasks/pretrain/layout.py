@@ -43,16 +43,16 @@ def label_map(renders: Renders, indices: np.ndarray) -> np.ndarray:
     return answers
 
 
-def shares(labels: np.ndarray, side: int, answers: int) -> Tensor:
+def shares(labels: Tensor, side: int, answers: int) -> Tensor:
     """How much of each cell every answer covers; sums to 1. uint8 [b s s] -> float [b answers side side]"""
     count, size, _ = labels.shape
     cell = size // side
-    rows, columns = np.divmod(np.arange(size * size), size)
-    place = (rows // cell) * side + columns // cell
-    index = (np.arange(count)[:, None] * side * side + place) * answers + labels.reshape(count, -1)
-    counted = np.bincount(index.ravel(), minlength=count * side * side * answers)
-    found = torch.from_numpy(counted.reshape(count, side, side, answers)).float() / (cell * cell)
-    return found.permute(0, 3, 1, 2)
+    line = torch.arange(size, device=labels.device) // cell
+    place = line[:, None] * side + line
+    first = torch.arange(count, device=labels.device)[:, None, None] * side * side
+    index = (first + place) * answers + labels
+    counted = torch.bincount(index.flatten(), minlength=count * side * side * answers)
+    return (counted.reshape(count, side, side, answers).float() / (cell * cell)).permute(0, 3, 1, 2)
 
 
 class Head(nn.Module):
@@ -67,7 +67,7 @@ class Head(nn.Module):
         return self.name(F.silu(self.norm(features))).split(QUESTIONS, dim=1)
 
 
-def error(logits: tuple[Tensor, ...], labels: np.ndarray, subject_weight: float) -> Tensor:
+def error(logits: tuple[Tensor, ...], labels: Tensor, subject_weight: float) -> Tensor:
     """Cross-entropy between a cell's shares and the named ones, nats, the questions' sum.
 
     Cells of an object count 1 + `subject_weight` times.

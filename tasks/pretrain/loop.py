@@ -50,8 +50,9 @@ def run(
     progress = checkpoints.restore(work, keep, flat)
     for module in replicas.modules:
         module.train()
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}  # on the device, so that no step waits for one before it
     began, before_s, first, reported = time.monotonic(), progress.train_s, progress.step, progress.step
+    reported_s = before_s
     for step in range(first, min(steps, stop_at or steps)):
         for optimizer in flat:
             for group in optimizer.param_groups:
@@ -68,13 +69,14 @@ def run(
         progress.train_s = before_s + time.monotonic() - began
         last = progress.step == min(steps, stop_at or steps)
         if progress.step % REPORT_EVERY == 0 or last:
-            means = {name: round(total / (progress.step - reported), 5) for name, total in sums.items()}
+            means = {
+                name: round(float(total) / (progress.step - reported), 5) for name, total in sums.items()
+            }
             row = {"step": progress.step, "images": progress.images, **means}
             progress.curve.append(row)
-            sums, reported = {}, progress.step
-            _report(
-                row, progress, (progress.train_s - before_s) / (progress.step - first), steps, images_per_step
-            )
+            each_s = (progress.train_s - reported_s) / (progress.step - reported)
+            sums, reported, reported_s = {}, progress.step, progress.train_s
+            _report(row, progress, each_s, steps, images_per_step)
         if progress.step % checkpoint_every == 0 or last:
             checkpoints.save(work, progress, keep, flat)
             if after_checkpoint is not None:
@@ -82,13 +84,13 @@ def run(
     return progress
 
 
-def _one_replica(losses: Losses, step: int, number: int, module: nn.Module) -> dict[str, float]:
+def _one_replica(losses: Losses, step: int, number: int, module: nn.Module) -> dict[str, Tensor]:
     return _backward(losses(step, number, module))
 
 
-def _backward(terms: dict[str, Tensor]) -> dict[str, float]:
+def _backward(terms: dict[str, Tensor]) -> dict[str, Tensor]:
     torch.stack(list(terms.values())).sum().backward()
-    return {name: float(term.detach()) for name, term in terms.items()}
+    return {name: term.detach().double() for name, term in terms.items()}
 
 
 def _report(

@@ -36,14 +36,14 @@ class Replicas:
         ]
         return [future.result() for future in futures]
 
-    def step(self, optimizers: list[list[torch.optim.Optimizer]], max_grad_norm: float) -> float:
+    def step(self, optimizers: list[list[torch.optim.Optimizer]], max_grad_norm: float) -> Tensor:
         """Average the gradients into the first replica, clip them together, step every optimizer, forget the gradients.
 
         Args:
             optimizers: for each replica those of its part of `self.shards()`, so that each thread updates its own part.
             max_grad_norm: upper limit of the Euclidean norm of the averaged gradient; larger ones are scaled down.
         Returns:
-            the norm before clipping
+            the norm before clipping, a scalar where the parameters are
         """
         places = self._places()
 
@@ -59,15 +59,12 @@ class Replicas:
                 parameter.grad = grad
             return torch.stack(torch._foreach_norm(grads)).square().sum()
 
-        norm = float(torch.stack(self.each(average)).sum().sqrt())
-        factor = min(1.0, max_grad_norm / (norm + 1e-6))
+        norm = torch.stack(self.each(average)).sum().sqrt()
+        factor = (max_grad_norm / (norm + 1e-6)).clamp(max=1.0)  # not read here: a GPU is not waited for
 
         def update(number: int, module: nn.Module) -> None:
-            if factor < 1.0:
-                grads = [
-                    grad for place in places[number] if (grad := self.parameters[0][place].grad) is not None
-                ]
-                torch._foreach_mul_(grads, factor)
+            grads = [grad for place in places[number] if (grad := self.parameters[0][place].grad) is not None]
+            torch._foreach_mul_(grads, factor)
             for optimizer in optimizers[number]:
                 optimizer.step()
 

@@ -42,9 +42,9 @@ class Renders:
     def __len__(self) -> int:
         return len(self.images)
 
-    def pixels(self, indices: np.ndarray) -> Tensor:
+    def pixels(self, indices: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
         """Pictures as the models take them. float -1..1 [b 3 s s]"""
-        return to_pixels(self.images[np.asarray(indices)])
+        return to_pixels(self.images[np.asarray(indices)], device)
 
     def subjects(self, indices: np.ndarray) -> Tensor:
         """Where any object is. float 0 or 1 [b 1 s s]"""
@@ -73,9 +73,10 @@ def said(scene: dict[str, Any], rng: np.random.Generator) -> str:
     return caption(kept, rng)  # type: ignore[arg-type]
 
 
-def to_pixels(images: np.ndarray) -> Tensor:
+def to_pixels(images: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
     """uint8 [b h w 3] -> float -1..1 [b 3 h w]"""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    bytes_there = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return bytes_there.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_unit(images: np.ndarray) -> Tensor:

@@ -45,6 +45,7 @@ class Params(params.Params):
     learning_rate: float = Field(default=2e-3, description="AdamW: convolutions, embeddings, norms, heads")
     matrix_rate: float = Field(default=5e-3, description="Muon: matrices of the blocks")
     watched: int = Field(default=400, description="the last pictures, to watch the training")
+    device: str = Field(default="cpu", description="where it is trained; cuda: one GPU")
     seed: int = Field(default=1, description="of weights and batches")
 
 
@@ -96,10 +97,11 @@ def train(
     count = len(split) - options.watched
     student = judges.Student(build(options, words, split.images.shape[1]), options.widths[-1])
     student.judge.vision_model.to(memory_format=torch.channels_last)
+    student.to(options.device)
 
     def losses(step: int) -> dict[str, Tensor]:
         rng = checkpoints.draws(options.seed, step)
-        batch = judges.drawn(split, count, options.batch, options.short_texts, rng)
+        batch = judges.drawn(split, count, options.batch, options.short_texts, rng).to(options.device)
         pixels = (batch.pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
         pooled = student.judge.vision_model(pixels).pooler_output
         texts = judges.embed_texts(student.judge, words, batch.texts)

@@ -37,9 +37,9 @@ class Params(params.Params):
     """Size of the autoencoder and of its training."""
 
     channels: tuple[int, ...] = Field(
-        default=(16, 32, 64, 128), description="width of each level; every next one halves the side"
+        default=(32, 64, 128, 128), description="width of each level; every next one halves the side"
     )
-    latent_channels: int = Field(default=8, description="channels of the latents")
+    latent_channels: int = Field(default=12, description="channels of the latents")
     max_train_steps: int = Field(default=2400, description="optimizer steps")
     train_batch_size: int = Field(
         default=16, description="crops a step; whole pictures come in batches of a quarter as many"
@@ -73,6 +73,9 @@ class Params(params.Params):
         default=2000, description="training pictures that the latents' spread is measured on"
     )
     checkpoint_every: int = Field(default=200, description="steps")
+    device: str = Field(
+        default="cpu", description="where it is trained; cuda: one GPU, for which one replica does"
+    )
     seed: int = Field(default=0, description="of weights, batches and posterior noise")
 
 
@@ -92,7 +95,7 @@ def build(options: Params, size_px: int = 128) -> AutoencoderKL:
         force_upcast=False,
         mid_block_add_attention=False,
     )
-    return vae.to(memory_format=torch.channels_last)
+    return vae.to(options.device, memory_format=torch.channels_last)
 
 
 def reconstruction_loss(
@@ -136,7 +139,8 @@ def draw_batch(
         images[row] = source[window]
         if row >= without:
             masks[row] = data.masks[window] > 0
-    return to_pixels(images), torch.from_numpy(masks)[:, None].float(), checkpoints.torch_draws(rng)
+    subjects = torch.from_numpy(masks).to(options.device)[:, None].float()
+    return to_pixels(images, options.device), subjects, checkpoints.torch_draws(rng, options.device)
 
 
 def loss_terms(
@@ -200,8 +204,14 @@ def train(data: Renders, work: Path, options: Params, stop_at: int | None = None
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
-    """The latents' means. -1..1 [b 3 h w] -> [b c h/8 w/8]"""
-    return vae.encode(pixels.to(vae.dtype)).latent_dist.mean.float()
+    """The latents' means, on the CPU. -1..1 [b 3 h w] -> [b c h/8 w/8]"""
+    return vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mean.float().cpu()
+
+
+@torch.no_grad()
+def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """The pictures, on the CPU, not clipped. [b c h/8 w/8] -> [b 3 h w]"""
+    return vae.decode(latents.to(vae.device, vae.dtype)).sample.float().cpu()
 
 
 def psnr(recon: Tensor, pixels: Tensor, where: Tensor | None = None) -> Tensor:
@@ -224,7 +234,7 @@ def measure(vae: AutoencoderKL, data: Renders, count: int = 500) -> dict[str, fl
     for start in range(0, min(count, len(data)), 50):
         indices = np.arange(start, min(start + 50, len(data)))
         pixels, subjects = data.pixels(indices), data.subjects(indices)
-        recon = vae.decode(encode(vae, pixels).to(vae.dtype)).sample.float()
+        recon = decode(vae, encode(vae, pixels))
         whole.append(psnr(recon, pixels))
         subject.append(psnr(recon, pixels, subjects)[subjects.sum((1, 2, 3)) > 0])
     return {
@@ -238,9 +248,7 @@ def measure_photos(vae: AutoencoderKL, folder: Path, size_px: int = 128) -> dict
     """Mean PSNR over the photographs in `folder/*/*.jpg`, centre squares at `size_px`: how real photos survive. dB"""
     paths = sorted(folder.glob("*/*.jpg"))
     photos = np.stack([_square(path, size_px) for path in paths])
-    recon = [
-        vae.decode(encode(vae, part).to(vae.dtype)).sample.float() for part in to_pixels(photos).split(32)
-    ]
+    recon = [decode(vae, encode(vae, part)) for part in to_pixels(photos).split(32)]
     return {
         "photos": len(paths),
         "photo_psnr_db": round(float(psnr(torch.cat(recon), to_pixels(photos)).mean()), 2),

@@ -27,8 +27,8 @@ def test_labels_name_setting_class_part_and_colour(world):
 
 
 def test_shares_are_the_mean_of_one_hot_cells():
-    labels = np.random.default_rng(0).integers(0, layout.LABELS, (2, 8, 8), np.uint8)
-    one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels).long(), layout.LABELS).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(np.random.default_rng(0).integers(0, layout.LABELS, (2, 8, 8), np.uint8))
+    one_hot = torch.nn.functional.one_hot(labels.long(), layout.LABELS).permute(0, 3, 1, 2)
     expected = torch.nn.functional.avg_pool2d(one_hot.float(), 4)
     torch.testing.assert_close(layout.shares(labels, 2, layout.LABELS), expected)
 
@@ -36,7 +36,7 @@ def test_shares_are_the_mean_of_one_hot_cells():
 def test_error_is_cross_entropy_and_least_at_the_truth():
     rng = np.random.default_rng(1)
     cells = np.stack([rng.integers(0, answers, (3, 4, 4), np.uint8) for answers in layout.QUESTIONS], 1)
-    labels = cells.repeat(2, 2).repeat(2, 3)
+    labels = torch.from_numpy(cells.repeat(2, 2).repeat(2, 3))
     truths = [torch.from_numpy(cells[:, n]).long() for n in range(len(layout.QUESTIONS))]
     draws = torch.Generator().manual_seed(0)
     logits = tuple(torch.randn(3, answers, 4, 4, generator=draws) for answers in layout.QUESTIONS)
