@@ -25,6 +25,7 @@ from transformers import CLIPTokenizer
 
 from tasks.pretrain import checkpoints, flags, layout, loop, miniature
 from tasks.pretrain import tokenizer as tokenizers
+from tasks.pretrain.devices import moved
 from tasks.pretrain.latents import Latents, write
 from tasks.pretrain.parallel import Replicas
 from tasks.pretrain.renders import Renders
@@ -191,7 +192,7 @@ def loss_terms(
         latents.shape, generator=checkpoints.torch_draws(rng, options.device), device=options.device
     )
     noisy_latents = scheduler.add_noise(latents, noise, timesteps)
-    predicted, named = model(noisy_latents, timesteps, captions.draw(tokens, rng).to(options.device))
+    predicted, named = model(noisy_latents, timesteps, moved(captions.draw(tokens, rng), options.device))
     target = velocity(latents, noise, signal) if scheduler.config.prediction_type == "v_prediction" else noise
     where = 1 + options.subject_weight * subjects
     weight = (

@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from tasks.pretrain import augmentation, checkpoints, fitting, flags, positions, statements
+from tasks.pretrain.devices import moved
 from tasks.pretrain.renders import Renders, to_unit
 from tasks.shared import folders, params
 from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
@@ -221,8 +222,8 @@ class Batch:
 
     def to(self, device: str) -> "Batch":
         """The same on another device."""
-        named = {name: answers.to(device) for name, answers in self.named.items()}
-        return Batch(self.pixels.to(device), self.texts, self.true.to(device), named)
+        named = {name: moved(answers, device) for name, answers in self.named.items()}
+        return Batch(moved(self.pixels, device), self.texts, moved(self.true, device), named)
 
 
 def drawn(split: Renders, count: int, size: int, short: float, rng: np.random.Generator) -> Batch:

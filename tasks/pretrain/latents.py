@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
+from tasks.pretrain.devices import moved
 from tasks.pretrain.layout import label_map
 from tasks.pretrain.renders import Renders
 from tasks.pretrain.vae import encode
@@ -47,7 +48,8 @@ class Latents:
         All but the tokens on `device`.
         """
         latents, subjects, labels = (
-            torch.from_numpy(kept[indices]).to(device) for kept in (self.latents, self.subjects, self.labels)
+            moved(torch.from_numpy(kept[indices]), device)
+            for kept in (self.latents, self.subjects, self.labels)
         )
         spoken = self.tokens[indices, rng.integers(self.tokens.shape[1], size=len(indices))]
         return latents.float(), subjects[:, None].float() / 255, labels, spoken.astype(np.int64)

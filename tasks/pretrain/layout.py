@@ -51,8 +51,11 @@ def shares(labels: Tensor, side: int, answers: int) -> Tensor:
     place = line[:, None] * side + line
     first = torch.arange(count, device=labels.device)[:, None, None] * side * side
     index = (first + place) * answers + labels
-    counted = torch.bincount(index.flatten(), minlength=count * side * side * answers)
-    return (counted.reshape(count, side, side, answers).float() / (cell * cell)).permute(0, 3, 1, 2)
+    covered = torch.zeros(count * side * side * answers, device=labels.device)
+    covered.scatter_add_(
+        0, index.flatten(), torch.full((), 1 / (cell * cell)).to(covered).expand(labels.numel())
+    )
+    return covered.reshape(count, side, side, answers).permute(0, 3, 1, 2)
 
 
 class Head(nn.Module):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tasks.pretrain.devices import moved
 from tasks.shared.errors import UserError
 from tasks.toyworld.captions import caption
 
@@ -75,7 +76,7 @@ def said(scene: dict[str, Any], rng: np.random.Generator) -> str:
 
 def to_pixels(images: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
     """uint8 [b h w 3] -> float -1..1 [b 3 h w]"""
-    bytes_there = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    bytes_there = moved(torch.from_numpy(np.ascontiguousarray(images)), device)
     return bytes_there.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

@@ -26,6 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tasks.pretrain import checkpoints, flags, loop, textures
+from tasks.pretrain.devices import moved
 from tasks.pretrain.latent_scale import rescale
 from tasks.pretrain.muon import Muon
 from tasks.pretrain.parallel import Replicas
@@ -139,7 +140,7 @@ def draw_batch(
         images[row] = source[window]
         if row >= without:
             masks[row] = data.masks[window] > 0
-    subjects = torch.from_numpy(masks).to(options.device)[:, None].float()
+    subjects = moved(torch.from_numpy(masks), options.device)[:, None].float()
     return to_pixels(images, options.device), subjects, checkpoints.torch_draws(rng, options.device)
 
 
