@@ -89,11 +89,11 @@ def with_changes(
 
 
 def jobs(workspace: Workspace, forecasts: Sequence[Forecast]) -> list[Job]:
-    """What would run, equal stages with equal reasons together, each shared stage once."""
+    """What would be computed, equal stages with equal reasons together, each shared stage once."""
     timings, groups = Timings(workspace), dict[tuple[str, str], list[tuple[str, Verdict]]]()
     shared: set[str] = set()
     for forecast in forecasts:
-        for verdict in forecast.to_run:
+        for verdict in forecast.to_compute:
             if verdict.stage.subject_file is None:  # a class prior: one for many subjects
                 if verdict.stage.target in shared:
                     continue
@@ -133,7 +133,10 @@ def _with(verdicts: Sequence[Verdict], params_file: Path, wanted: Sequence[Chang
             if change.old != change.new and any(_overlap(change.key, key) for key in tracked)
         )
         after = staleness.waits_for(verdict.stage, found)
-        found.append(replace(verdict, inputs=verdict.inputs + said, after=after))
+        recalled = (
+            verdict.recalled and not said and after == verdict.after
+        )  # of other params nothing is known
+        found.append(replace(verdict, inputs=verdict.inputs + said, after=after, recalled=recalled))
     return found
 
 

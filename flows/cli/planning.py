@@ -6,7 +6,7 @@ from rich.table import Table
 from flows import planning
 from flows import workspace as workspaces
 from flows.cli.subjects import console
-from flows.store import staleness
+from flows.store import recalls, staleness
 from flows.store.untouched import Untouched
 from flows.timings import words
 
@@ -20,7 +20,7 @@ def plan(names: list[str], texts: list[str], yes: bool) -> None:
     workspace = workspaces.find()
     wanted = planning.changes(workspace, texts)
     memory = None if names or wanted else Untouched(workspace)  # a change is tried on everybody
-    forecasts = staleness.forecasts(workspace, names or workspace.subjects(), memory)
+    forecasts = staleness.forecasts(workspace, names or workspace.subjects(), memory, recalls.foresee)
     if wanted:
         planning.check(workspace, wanted, forecasts)
         forecasts = planning.with_changes(forecasts, workspace.params_file, wanted)
@@ -39,10 +39,11 @@ def plan(names: list[str], texts: list[str], yes: bool) -> None:
     total = None if None in seconds else sum(value for value in seconds if value is not None)
     disk = sum(job.bytes or 0 for job in jobs)
     stages = sum(len(job.subjects) for job in jobs)
-    console.print(
-        f"{stages} stages to run, {words(total)}, {_size(disk)} to write" if jobs else "nothing to run",
-        highlight=False,
-    )
+    stale = (verdict for forecast in forecasts for verdict in forecast.to_run)
+    known = len({verdict.stage.target for verdict in stale if verdict.recalled})
+    back = f"{known} made before and brought back" if known else ""
+    runs = f"{stages} stages to run, {words(total)}, {_size(disk)} to write" if jobs else ""
+    console.print("; ".join(filter(None, (runs, back))) or "nothing to run", highlight=False)
     if wanted:
         if not yes:
             told = ", ".join(f"{change.key}: {change.old} -> {change.new}" for change in wanted)

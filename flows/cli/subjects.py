@@ -39,13 +39,13 @@ def add(sources: list[Path], name: str | None, consent: Path | None, identity: d
 
 def status(names: list[str]) -> None:
     """A line per subject, and the reasons of what is stale."""
-    from flows.store import staleness
+    from flows.store import recalls, staleness
     from flows.store.untouched import Untouched
     from flows.timings import Timings, words
 
     workspace = workspaces.find()
     memory = None if names else Untouched(workspace)
-    forecasts = staleness.forecasts(workspace, names or workspace.subjects(), memory)
+    forecasts = staleness.forecasts(workspace, names or workspace.subjects(), memory, recalls.foresee)
     if not forecasts:
         console.print("no subjects yet; make one: dreamline add ~/photos/rex --class dog")
         return
@@ -63,11 +63,13 @@ def status(names: list[str]) -> None:
             table.add_row(forecast.name, "photos", f"{forecast.photos}: nothing to compute", "")
         for verdict in forecast.verdicts:
             if not verdict.fresh:
-                seconds = None if verdict.restorable else timings.about_s(forecast.name, [verdict.stage.name])
-                about = "" if verdict.restorable else words(seconds)
+                there = verdict.restorable or verdict.recalled
+                about = "" if there else words(timings.about_s(forecast.name, [verdict.stage.name]))
                 table.add_row(forecast.name, verdict.stage.name, verdict.why, about)
     console.print(table)
-    stages = [(forecast.name, verdict.stage.name) for forecast in forecasts for verdict in forecast.to_run]
+    stages = [
+        (forecast.name, verdict.stage.name) for forecast in forecasts for verdict in forecast.to_compute
+    ]
     if stages:
         each = [timings.about_s(name, [stage]) for name, stage in stages]
         total = None if None in each else sum(value for value in each if value is not None)

@@ -1,7 +1,7 @@
 """Is it stale? DVC's word, stage by stage, turned into reasons that a person can read."""
 
 import os
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ class Verdict:
         inputs: changed inputs, params or command, as reasons; with any of them the stage must run.
         outputs: changed or missing outputs; alone they are taken from the cache again, nothing is computed.
         after: stages before it in the plan that will run, so that this one probably will.
+        recalled: it was made before of just these inputs and comes back; looked for by `recalls.foresee` alone.
     """
 
     stage: Stage
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    recalled: bool = False
 
     @property
     def fresh(self) -> bool:
@@ -46,7 +48,8 @@ class Verdict:
     def why(self) -> str:
         if self.restorable:
             return f"{', '.join(self.outputs)}: is restored"
-        return ", ".join(self.inputs) or f"after {', '.join(self.after)}"
+        why = ", ".join(self.inputs) or f"after {', '.join(self.after)}"
+        return f"{why}: made before, comes back" if self.recalled else why
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,14 @@ class Forecast:
     @property
     def to_run(self) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if not (verdict.fresh or verdict.restorable)]
+
+    @property
+    def to_compute(self) -> list[Verdict]:
+        """Those of `to_run` that will be made and do not come back, as far as was looked."""
+        return [verdict for verdict in self.to_run if not verdict.recalled]
+
+
+Foresee = Callable[[Workspace, Sequence[Verdict]], Sequence[Verdict]]
 
 
 def verdict(workspace: Workspace, stage: Stage) -> Verdict:
@@ -95,11 +106,17 @@ def _forecast(subject: SubjectFolder, stages: Sequence[Stage], status: Mapping[s
     return Forecast(subject.name, tuple(verdicts(stages, status, restored)), photos=photos)
 
 
-def forecasts(workspace: Workspace, names: Iterable[str], memory: Untouched | None = None) -> list[Forecast]:
+def forecasts(
+    workspace: Workspace,
+    names: Iterable[str],
+    memory: Untouched | None = None,
+    foresee: Foresee | None = None,
+) -> list[Forecast]:
     """What a run of each subject would do; a broken one spoils only its own.
 
     Args:
         memory: who is up to date by it is not looked at again, and has no verdicts in its forecast.
+        foresee: has a last word about the verdicts of who is stale, such as `recalls.foresee`.
     """
     params.read_yaml(workspace.params_file)  # says in one line what is wrong with it; DVC needs five
     priors: dict[Path, tuple[list[Stage], Mapping[str, list]]] = {}
@@ -113,7 +130,10 @@ def forecasts(workspace: Workspace, names: Iterable[str], memory: Untouched | No
             if memory and memory.fresh(subject):
                 found.append(Forecast(name))
                 continue
-            found.append(_lean(look(subject, priors)[1]))
+            forecast = look(subject, priors)[1]
+            if foresee and forecast.to_run:
+                forecast = replace(forecast, verdicts=tuple(foresee(workspace, forecast.verdicts)))
+            found.append(_lean(forecast))
         except UserError as error:
             found.append(Forecast(name, error=str(error)))
         if memory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_origin
 
 import torch
 from pydantic import BaseModel
@@ -22,10 +22,12 @@ def add(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
 
 
 def read(arguments: argparse.Namespace, model: type[Section]) -> Section:
-    """The fields that were given as flags, validated; defaults for the rest."""
-    given = {
-        name: getattr(arguments, name) for name in model.model_fields if getattr(arguments, name) is not None
-    }
+    """The fields that were given as flags, validated; defaults for the rest. `--channels 32,64` gives (32, 64)."""
+    given: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        value = getattr(arguments, name)
+        if value is not None:
+            given[name] = value.split(",") if get_origin(field.annotation) is tuple else value
     return params.validate(model, given, "flags")
 
 

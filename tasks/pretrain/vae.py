@@ -38,9 +38,9 @@ class Params(params.Params):
     """Size of the autoencoder and of its training."""
 
     channels: tuple[int, ...] = Field(
-        default=(32, 64, 128, 128), description="width of each level; every next one halves the side"
+        default=(16, 32, 64, 128), description="width of each level; every next one halves the side"
     )
-    latent_channels: int = Field(default=12, description="channels of the latents")
+    latent_channels: int = Field(default=8, description="channels of the latents")
     max_train_steps: int = Field(default=2400, description="optimizer steps")
     train_batch_size: int = Field(
         default=16, description="crops a step; whole pictures come in batches of a quarter as many"

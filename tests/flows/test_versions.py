@@ -8,7 +8,7 @@ import pytest
 
 from flows import erasure, execution, history
 from flows.lock import held
-from flows.store import departed, remote, staleness
+from flows.store import departed, recalls, remote, staleness
 from flows.store import objects as stored
 from flows.workspace import SubjectFolder, Workspace, write_subject
 from tasks.shared.errors import UserError
@@ -124,6 +124,9 @@ def test_params_that_go_back_compute_nothing(done: SubjectFolder):
     assert contents(done) != made
     began = log.read_text()
     done.workspace.params_file.write_text(text)
+    [foreseen] = staleness.forecasts(done.workspace, ["rex"], foresee=recalls.foresee)
+    assert [one.stage.name for one in foreseen.to_run] == ["sample", "evaluate", "report"]
+    assert not foreseen.to_compute  # neither the stage whose param went back nor those behind it
     actions = {one.stage: one.action for one in execution.bring_up_to_date(done)}
     assert {stage for stage, action in actions.items() if action == "restored"} == {
         "sample",
@@ -143,8 +146,22 @@ def test_what_the_cache_has_lost_is_made_again(done: SubjectFolder):
     for changed_text in (text.replace("strength: 5.5", "strength: 5.75"), text):
         done.workspace.params_file.write_text(changed_text)
         shutil.rmtree(done.workspace.root / ".dvc" / "cache" / "files")
+        [foreseen] = staleness.forecasts(done.workspace, ["rex"], foresee=recalls.foresee)
+        assert foreseen.to_compute == foreseen.to_run != []
         actions = {one.stage: one.action for one in execution.bring_up_to_date(done)}
     assert actions["sample"] == "ran"
+
+
+def test_what_goes_back_is_foreseen_up_to_what_is_new(done: SubjectFolder):
+    text = done.workspace.params_file.read_text()
+    done.workspace.params_file.write_text(text.replace("strength: 5.5", "strength: 5.75"))
+    execution.bring_up_to_date(done)
+    done.workspace.params_file.write_text(text.replace("strength: 6.5", "strength: 6.75"))
+    [foreseen] = staleness.forecasts(done.workspace, ["rex"], foresee=recalls.foresee)
+    assert [one.stage.name for one in foreseen.to_run if one.recalled] == ["sample"]
+    assert [one.stage.name for one in foreseen.to_compute] == ["evaluate", "report"]
+    actions = {one.stage: one.action for one in execution.bring_up_to_date(done)}
+    assert [actions[name] for name in ("sample", "evaluate", "report")] == ["restored", "ran", "ran"]
 
 
 def test_removing_everywhere_leaves_nothing_of_one_and_all_of_the_others(workspace: Workspace):
