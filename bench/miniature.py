@@ -1,6 +1,6 @@
 """What the shipped models can do, on renders and identities that none of them has seen: data/miniature/quality.json.
 
-    python -m bench.miniature [--photos FOLDER_OF_FOLDERS_OF_PHOTOS]
+    python -m bench.miniature [--photos FOLDER_OF_FOLDERS_OF_PHOTOS] [--only judges]
 
 Renders held-out pictures if they are not there, trains the bench's own judge (bench/attribute_judge.py; kept in .work/bench),
 draws 1,000 prompts with the shipped defaults, and measures autoencoder, judges and segmenter as they lie in data/.
@@ -27,6 +27,11 @@ from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
 from tasks.toyworld.dataset import write_dataset
 
 SEED, BATCH = 11, 20
+PARTS = (
+    "judges",
+    "autoencoder",
+    "drawing",
+)  # judges and segmenter; what it keeps of a picture; what it draws
 RENDERED = (  # folder, pictures, seed, individuals, objects in a scene
     ("heldout", 2000, 5, "heldout", None),
     ("judge", 8000, 2, "judge", None),
@@ -153,12 +158,22 @@ def main() -> None:
     )
     parser.add_argument("--photos", type=Path, help="real photos, a folder for each subject; read only")
     parser.add_argument("--prompts", type=int, default=1000, help="pictures that are drawn and judged")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=PARTS, help="the other figures stay as they are"
+    )
     given, project = parser.parse_args(), settings.find_project(Path.cwd())
     data, out = project / "data" / "toyworld", project / "data" / "miniature"
     for name, count, seed, split, objects in RENDERED:
         write_dataset(data / name, count=count, seed=seed, split=split, objects=objects)
-    quality = judging(project, data) | rebuilding(project, data, given.photos)
-    quality |= drawing(project, data, project / "docs" / "miniature_samples.png", given.prompts)
+    quality: dict[str, float] = {}
+    if set(given.only) != set(PARTS):
+        quality |= json.loads((out / "quality.json").read_text(encoding="utf-8"))
+    if "judges" in given.only:
+        quality |= judging(project, data)
+    if "autoencoder" in given.only:
+        quality |= rebuilding(project, data, given.photos)
+    if "drawing" in given.only:
+        quality |= drawing(project, data, project / "docs" / "miniature_samples.png", given.prompts)
     with folders.staged_file(out / "quality.json") as path:
         path.write_text(json.dumps(quality, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(json.dumps(quality, indent=1, sort_keys=True))
