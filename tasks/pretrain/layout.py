@@ -52,9 +52,7 @@ def shares(labels: Tensor, side: int, answers: int) -> Tensor:
     first = torch.arange(count, device=labels.device)[:, None, None] * side * side
     index = (first + place) * answers + labels
     covered = torch.zeros(count * side * side * answers, device=labels.device)
-    covered.scatter_add_(
-        0, index.flatten(), torch.full((), 1 / (cell * cell)).to(covered).expand(labels.numel())
-    )
+    covered.scatter_add_(0, index.flatten(), covered.new_full((1,), 1 / (cell * cell)).expand(labels.numel()))
     return covered.reshape(count, side, side, answers).permute(0, 3, 1, 2)
 
 
