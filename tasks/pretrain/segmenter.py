@@ -51,7 +51,7 @@ class Params(params.Params):
         default=("duck", "teapot"),
         description="classes kept out of training, to measure the segmenter on things it has never seen",
     )
-    steps: int = Field(default=2000, description="optimizer steps")
+    steps: int = Field(default=3200, description="optimizer steps")
     learning_rate: float = Field(default=1e-3, description="AdamW: embeddings, convolutions, norms, heads")
     matrix_rate: float = Field(default=2e-3, description="Muon: matrices of the blocks")
     pictures: int = Field(default=24000, description="the first ones of the train split may be trained on")
