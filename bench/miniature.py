@@ -19,7 +19,7 @@ from transformers import AutoModel, AutoTokenizer
 from bench import attribute_judge, spread
 from tasks.backbones.base import open_base
 from tasks.class_prior import Params as PriorParams
-from tasks.pretrain import identity_encoder, judges, segmenter, segmenter_figures, segmenter_pictures, vae
+from tasks.pretrain import identity_encoder, segmenter, segmenter_figures, segmenter_pictures, two_towers, vae
 from tasks.pretrain.renders import Renders
 from tasks.segmenters import _sam_checkpoint
 from tasks.shared import folders, images, settings
@@ -135,7 +135,7 @@ def judging(project: Path, data: Path) -> dict[str, float]:
         if (judged / name).exists():
             judge = AutoModel.from_pretrained(judged / name).float().eval()
             words = AutoTokenizer.from_pretrained(judged / name)
-            told = judges.figures(judge, words, heldout, np.arange(len(heldout)))
+            told = two_towers.figures(judge, words, heldout, np.arange(len(heldout)))
             found |= {f"{prefix}{key}": value for key, value in told.items()}
     identity = identity_encoder.toybench_figures(
         AutoModel.from_pretrained(judged / "identity", add_pooling_layer=False).float().eval()

@@ -1,7 +1,7 @@
 """The second text judge, for methods that train on a reward: whoever optimised one judge is scored by the other.
 
 Other architecture (a ConvNeXt and a BERT), other individuals, other pictures and another seed than the first one's; the
-loss, the texts and the figures are those of `judges`. Source: Zhai et al. 2022, arXiv:2111.07991 (two unlike towers,
+loss, the texts and the figures are shared (`two_towers`). Source: Zhai et al. 2022, arXiv:2111.07991 (two unlike towers,
 contrastive), in the form of transformers' VisionTextDualEncoderModel; Liu et al. 2022, arXiv:2201.03545 (ConvNeXt).
 """
 
@@ -19,7 +19,7 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
-from tasks.pretrain import checkpoints, fitting, flags, judges
+from tasks.pretrain import checkpoints, fitting, flags, two_towers
 from tasks.pretrain.renders import Renders
 from tasks.shared import params
 
@@ -95,27 +95,27 @@ def train(
     """
     words, split = CLIPTokenizer.from_pretrained(tokenizer), Renders(renders)
     count = len(split) - options.watched
-    student = judges.Student(build(options, words, split.images.shape[1]), options.widths[-1])
+    student = two_towers.Student(build(options, words, split.images.shape[1]), options.widths[-1])
     student.judge.vision_model.to(memory_format=torch.channels_last)
     student.to(options.device)
 
     def losses(step: int) -> dict[str, Tensor]:
         rng = checkpoints.draws(options.seed, step)
-        batch = judges.drawn(split, count, options.batch, options.short_texts, rng).to(options.device)
+        batch = two_towers.drawn(split, count, options.batch, options.short_texts, rng).to(options.device)
         pixels = (batch.pixels * 2 - 1).contiguous(memory_format=torch.channels_last)
         pooled = student.judge.vision_model(pixels).pooler_output
-        texts = judges.embed_texts(student.judge, words, batch.texts)
+        texts = two_towers.embed_texts(student.judge, words, batch.texts)
         return student.losses(pooled, texts, batch, options.head_weight)
 
     def watch() -> dict[str, float]:
-        return judges.figures(student.judge, words, split, np.arange(count, len(split)))
+        return two_towers.figures(student.judge, words, split, np.arange(count, len(split)))
 
     rates = options.learning_rate, options.matrix_rate
     if not fitting.fit(student, losses, options.steps, options.batch, work, *rates, watch, stop_at):
         return
     others = Renders(heldout)
     rounded = student.judge.half().float()  # as it will be opened
-    judges.save(rounded, words, out, judges.figures(rounded, words, others, np.arange(len(others))))
+    two_towers.save(rounded, words, out, two_towers.figures(rounded, words, others, np.arange(len(others))))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPProcessor
 
-from tasks.pretrain import identity_encoder, judges, statements, tokenizer
+from tasks.pretrain import identity_encoder, judges, statements, tokenizer, two_towers
 from tasks.toyworld.captions import SETTINGS, caption, full_vocabulary
 from tasks.toyworld.dataset import describe
 from tasks.toyworld.identity import split_identities
@@ -67,13 +67,13 @@ def test_contrast_is_clips_loss_without_what_is_true_besides():
     scores = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
     own = torch.arange(4)
     plain = (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
-    torch.testing.assert_close(judges.contrast(scores, torch.eye(4, dtype=torch.bool)), plain)
+    torch.testing.assert_close(two_towers.contrast(scores, torch.eye(4, dtype=torch.bool)), plain)
     true = torch.eye(4, dtype=torch.bool)
     true[0, 3] = True  # text 0 also fits picture 3: their score must not matter
     other = scores.clone()
     other[0, 3] += 50
-    torch.testing.assert_close(judges.contrast(scores, true), judges.contrast(other, true))
-    assert judges.contrast(other, torch.eye(4, dtype=torch.bool)) > plain + 5
+    torch.testing.assert_close(two_towers.contrast(scores, true), two_towers.contrast(other, true))
+    assert two_towers.contrast(other, torch.eye(4, dtype=torch.bool)) > plain + 5
 
 
 def test_the_image_tower_with_all_patches_is_clips_own(tmp_path):
@@ -123,6 +123,6 @@ def test_an_interrupted_training_ends_in_the_same_weights_and_opens_as_a_clip(wo
     texts = ["a red dog on the beach", "a car"]
     inputs = processor(text=texts, images=[image], padding=True, return_tensors="pt")
     outputs = judge(**inputs)
-    pictures = judges.embed_images(judge, image[None])
+    pictures = two_towers.embed_images(judge, image[None])
     torch.testing.assert_close(outputs.image_embeds, pictures, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(outputs.text_embeds, judges.embed_texts(judge, processor.tokenizer, texts))
+    torch.testing.assert_close(outputs.text_embeds, two_towers.embed_texts(judge, processor.tokenizer, texts))

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from tasks.metrics._judges import TextJudge
-from tasks.pretrain import judges, second_judge, tokenizer
+from tasks.pretrain import second_judge, tokenizer, two_towers
 from tasks.toyworld.captions import full_vocabulary
 from tasks.toyworld.identity import split_identities
 
@@ -29,11 +29,11 @@ def test_an_interrupted_training_ends_in_the_same_weights_and_opens_as_a_text_ju
 
     opened = TextJudge(str(tmp_path / "whole"))
     picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
-    pictures = judges.embed_images(opened.model, picture[None])
+    pictures = two_towers.embed_images(opened.model, picture[None])
     np.testing.assert_allclose(opened.embed([picture]), pictures.numpy(), atol=1e-5)
     texts = ["a red dog on the beach", "a car"]
     with torch.inference_mode():
-        expected = judges.embed_texts(opened.model, opened.tokenizer, texts)
+        expected = two_towers.embed_texts(opened.model, opened.tokenizer, texts)
     np.testing.assert_allclose(opened.embed_text(texts), expected.numpy(), atol=1e-5)
 
 
