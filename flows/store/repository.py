@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.lock import held
+from flows.store import params_once
 from flows.workspace import Workspace
 from tasks.shared.errors import UserError
 
@@ -30,6 +31,7 @@ def _open(root: Path) -> "Repo":
         logging.CRITICAL
     )  # hints for git users on every call; errors are raised anyway
     _read_locks_fast()
+    params_once.install()
     return Repo(str(root), _wait_for_lock=True)
 
 
