@@ -151,15 +151,20 @@ def write_subject(path: Path, changes: dict[str, Any]) -> None:
 
     A key that DVC tracks and cannot find costs the old output before the error shows: no key may be missing.
     """
+    known = params.read_yaml(path) if path.exists() else {}
+    kept = ("identifier", "method", "kind", "consent")
+    complete = all(key in known for key in kept) and all(
+        known.get(block) is not None for block in subject.OVERRIDES
+    )
+    if complete and not changes:
+        return  # reading it with its comments takes many times as long
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096
-    content = (
-        yaml.load(path.read_text(encoding="utf-8")) if path.exists() and params.read_yaml(path) else None
-    ) or {}
+    content = (yaml.load(path.read_text(encoding="utf-8")) if known else None) or {}
     before = dict(content)
     content.update(changes)
     defaults = subject.Subject.model_fields
-    for key in ("identifier", "method", "kind", "consent"):
+    for key in kept:
         content.setdefault(key, defaults[key].default)
     for block in subject.OVERRIDES:
         if content.get(block) is None:
