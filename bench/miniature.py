@@ -27,11 +27,8 @@ from tasks.toyworld.captions import CLASSES, COLOURS, SETTINGS, setting_phrase
 from tasks.toyworld.dataset import write_dataset
 
 SEED, BATCH = 11, 20
-PARTS = (
-    "judges",
-    "autoencoder",
-    "drawing",
-)  # judges and segmenter; what it keeps of a picture; what it draws
+PARTS = ("judges", "autoencoder", "drawing")
+"""Judges and segmenter; what is kept of a picture; what is drawn."""
 RENDERED = (  # folder, pictures, seed, individuals, objects in a scene
     ("heldout", 2000, 5, "heldout", None),
     ("judge", 8000, 2, "judge", None),
@@ -163,7 +160,8 @@ def main() -> None:
     )
     given, project = parser.parse_args(), settings.find_project(Path.cwd())
     data, out = project / "data" / "toyworld", project / "data" / "miniature"
-    for name, count, seed, split, objects in RENDERED:
+    needed = RENDERED if "drawing" in given.only else RENDERED[:1]  # the rest look at held-out renders alone
+    for name, count, seed, split, objects in needed:
         write_dataset(data / name, count=count, seed=seed, split=split, objects=objects)
     quality: dict[str, float] = {}
     if set(given.only) != set(PARTS):

@@ -133,9 +133,8 @@ def _with(verdicts: Sequence[Verdict], params_file: Path, wanted: Sequence[Chang
             if change.old != change.new and any(_overlap(change.key, key) for key in tracked)
         )
         after = staleness.waits_for(verdict.stage, found)
-        recalled = (
-            verdict.recalled and not said and after == verdict.after
-        )  # of other params nothing is known
+        # what was made before under the changed params is not known
+        recalled = verdict.recalled and not said and after == verdict.after
         found.append(replace(verdict, inputs=verdict.inputs + said, after=after, recalled=recalled))
     return found
 

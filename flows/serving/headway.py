@@ -96,7 +96,6 @@ def _folders(workspace: Workspace, name: str) -> Iterator[Path]:
 
 def _kept(folder: Path) -> Iterator[Path]:
     """Checkpoints and pictures of stages at work; their names tell how far these have come."""
-    with contextlib.suppress(
-        FileNotFoundError
-    ):  # one is taken away right now: what is seen then differs, and so it should
+    # one may be taken away right now: what is seen then differs, and so it should
+    with contextlib.suppress(FileNotFoundError):
         yield from (path for path in folder.glob(".work/*/**/*") if not path.name.startswith("."))

@@ -6,7 +6,7 @@ third of what asking about a subject cost.
 
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +14,34 @@ SETTLED_S = 0.1
 """A file that was written less than this ago may be written again with the same time and size, and is read anew."""
 
 
+@functools.cache
 def install() -> None:
     """From here on DVC's dependencies on params read through this file."""
     from dvc.dependency import param
 
-    if param.read_param_file is not _read:
-        _read_by_dvc.append(param.read_param_file)
-        param.read_param_file = _read
+    param.read_param_file = _once(param.read_param_file)
 
 
-_read_by_dvc: list[Any] = []
-
-
-def _read(
-    fs: Any, path: str, key_paths: Iterable[str] | None = None, flatten: bool = False, **how: Any
-) -> Any:
+def _once(read: Callable[..., Any]) -> Callable[..., Any]:
     from dvc.fs import LocalFileSystem
 
-    keys = None if key_paths is None else tuple(key_paths)
-    if isinstance(fs, LocalFileSystem) and not how:
-        found = Path(path).stat()
-        if time.time() - found.st_mtime >= SETTLED_S:
-            return dict(_of_version(fs, path, keys, flatten, found.st_mtime_ns, found.st_size, found.st_ino))
-    return _read_by_dvc[0](fs, path, keys, flatten, **how)
+    @functools.lru_cache(maxsize=256)
+    def of_version(
+        fs: Any, path: str, keys: tuple[str, ...] | None, flatten: bool, *_version: int
+    ) -> dict[str, Any]:
+        return read(fs, path, keys, flatten)
 
+    def again(
+        fs: Any, path: str, key_paths: Iterable[str] | None = None, flatten: bool = False, **how: Any
+    ) -> Any:
+        keys = None if key_paths is None else tuple(key_paths)
+        if isinstance(fs, LocalFileSystem) and not how:
+            found = Path(path).stat()
+            if time.time() - found.st_mtime >= SETTLED_S:
+                # a mapping of the caller's own; nobody changes the values
+                return dict(
+                    of_version(fs, path, keys, flatten, found.st_mtime_ns, found.st_size, found.st_ino)
+                )
+        return read(fs, path, keys, flatten, **how)
 
-@functools.lru_cache(maxsize=256)
-def _of_version(
-    fs: Any, path: str, keys: tuple[str, ...] | None, flatten: bool, *_version: int
-) -> dict[str, Any]:
-    """Values by key; their owner copies the mapping, and nobody changes the values."""
-    return _read_by_dvc[0](fs, path, keys, flatten)
+    return again

@@ -23,14 +23,15 @@ def foresee(workspace: Workspace, verdicts: Sequence[Verdict]) -> list[Verdict]:
     computed: set[str] = set()  # stages that will make what nobody knows yet
     with repository.calls(workspace):
         for verdict in verdicts:
-            outs = None
-            if not (verdict.fresh or verdict.restorable):
-                unknown = verdict.first or computed.intersection(verdict.after)
-                outs = None if unknown else _made_before(verdict.stage.loaded, coming)
-                if outs is None:
-                    computed.add(verdict.stage.name)
-                else:
-                    coming |= outs
+            if verdict.fresh or verdict.restorable:
+                found.append(verdict)
+                continue
+            unknown = verdict.first or computed.intersection(verdict.after)
+            outs = None if unknown else _made_before(verdict.stage.loaded, coming)
+            if outs is None:
+                computed.add(verdict.stage.name)
+            else:
+                coming |= outs
             found.append(replace(verdict, recalled=outs is not None))
     return found
 

@@ -50,9 +50,8 @@ def run(
     progress = checkpoints.restore(work, keep, flat)
     for module in replicas.modules:
         module.train()
-    torch.backends.cuda.matmul.allow_tf32 = (
-        True  # as PyTorch does for convolutions; a CPU does not look at it
-    )
+    # as PyTorch does for convolutions; a CPU does not look at it
+    torch.backends.cuda.matmul.allow_tf32 = True
     sums: dict[str, Tensor] = {}  # on the device, so that no step waits for one before it
     began, before_s, first, reported = time.monotonic(), progress.train_s, progress.step, progress.step
     reported_s = before_s
