@@ -10,7 +10,7 @@ from rich.console import Console
 from flows import prefect_api, stages, timings
 from flows import workspace as workspaces
 from flows.execution import Outcome
-from flows.store import staleness
+from flows.store import recalls, staleness
 from flows.store.staleness import Forecast, Verdict
 from flows.store.untouched import Untouched
 from flows.workspace import Workspace
@@ -31,7 +31,8 @@ def run(names: list[str], stale: bool) -> int:
     for name in names:
         workspace.subject(name)
     memory = Untouched(workspace) if stale else None
-    forecasts = staleness.forecasts(workspace, list(dict.fromkeys(names)) or workspace.subjects(), memory)
+    asked = list(dict.fromkeys(names)) or workspace.subjects()
+    forecasts = staleness.forecasts(workspace, asked, memory, recalls.foresee)
     _raise_errors(
         [(forecast.name, forecast.error) for forecast in forecasts if forecast.error], len(forecasts)
     )
@@ -75,9 +76,7 @@ def _bring_up_to_date(workspace: Workspace, forecasts: list[Forecast]) -> list[t
     _log_to_stderr()
     known = timings.Timings(workspace)
     for forecast in forecasts:
-        seconds = known.about_s(forecast.name, [verdict.stage.name for verdict in forecast.to_run])
-        what = ", ".join(verdict.stage.name for verdict in forecast.to_run) or "restore from the cache"
-        notes.print(f"{forecast.name}: {what} ({timings.words(seconds)})")
+        notes.print(f"{forecast.name}: {_what_will_be_done(forecast, known)}")
     failed: list[tuple[str, str]] = []
     with prefect_api.connection(workspace) as wait:
         from flows import personalize
@@ -96,6 +95,15 @@ def _bring_up_to_date(workspace: Workspace, forecasts: list[Forecast]) -> list[t
                         raise
                     failed.append((forecast.name, str(error) or type(error).__name__))
     return failed
+
+
+def _what_will_be_done(forecast: Forecast, known: timings.Timings) -> str:
+    computed = [verdict.stage.name for verdict in forecast.to_compute]
+    if not computed:
+        return "restore from the cache"
+    behind = len(forecast.to_run) - len(computed)
+    returning = f", {behind} come{'s' if behind == 1 else ''} back from the cache" if behind else ""
+    return f"{', '.join(computed)} ({timings.words(known.about_s(forecast.name, computed))}){returning}"
 
 
 def _tell(name: str, event: Outcome | Verdict) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +78,14 @@ def test_a_first_run_a_second_run_and_what_status_says(rex: SubjectFolder, dream
     assert "after sample" in shown
     assert "3 stages to run, about" in shown
     assert dreamline(root, "report", "rex").out.strip() == str(rex.report)
+    execution.bring_up_to_date(rex)
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("seed: 55", "seed: 5").replace("seed: 6", "seed: 66"))
+    third = dreamline(root, "run", "rex")
+    assert re.search(r"^rex: evaluate, report \(about .+\), 1 comes back from the cache$", third.err, re.M)
+    assert f"{'sample':<12}restored" in third.err
+    shutil.rmtree(rex.folder / "report")
+    assert "rex: restore from the cache\n" in dreamline(root, "run", "rex").err
 
 
 MISTAKES = [
