@@ -8,7 +8,8 @@ docs/scoreboard.md is made anew.
 import argparse
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,11 @@ def main() -> int:
     if given.size_px:
         changes["segment"] = {"size_px": given.size_px}
     work = project / ".work" / ("toybench-photos" if given.photos else "toybench")
-    home = fleet.workspace(project, given.work or work, changes)
-    told = load(home.params_file)
+    home_of = partial(fleet.home_of, project, given.work or work, changes)
     if given.photos:
-        return on_photos(project, home, given.rows, photos.entries(given.photos), seeds)
+        return on_photos(project, home_of, given.rows, photos.entries(given.photos), seeds)
+    params_file = fleet.workspace(project, given.work or work, changes).params_file
+    told = load(params_file)
     bench = judges_of(project, told)
     failed = []
     for name in given.rows:
@@ -69,10 +71,10 @@ def main() -> int:
             says = settings.UNTRAINED[name]
             rows = untrained(bench, told, name, names, seeds)
             per_subject, broken = dict[str, Any](), dict[str, Any]()
-            used = params.read_yaml(home.params_file)
+            used = params.read_yaml(params_file)
         else:
             setting = settings.read(name)
-            says = setting.says
+            says, home = setting.says, home_of(setting)
             rows, per_subject, broken = trained(bench, home, setting, names, seeds)
             used = used_by(home, home.subject(fleet.folder_name(setting, names[0])))
         content = {
@@ -101,7 +103,11 @@ def used_by(home: Workspace, folder: SubjectFolder) -> dict[str, Any]:
 
 
 def on_photos(
-    project: Path, home: Workspace, rows: Sequence[str], entries: Sequence[fleet.Entry], seeds: Sequence[int]
+    project: Path,
+    home_of: Callable[[settings.Setting], Workspace],
+    rows: Sequence[str],
+    entries: Sequence[fleet.Entry],
+    seeds: Sequence[int],
 ) -> int:
     """Rows on photographs; returns the exit code."""
     failed = 0
@@ -111,6 +117,7 @@ def on_photos(
                 f"{name}: floor and ceiling of photographs stand beside each score; give a trained row"
             )
         setting = settings.read(name)
+        home = home_of(setting)
         broken = fleet.failures(fleet.run(home, setting, entries, seeds))
         done = [entry for entry in entries if fleet.folder_name(setting, entry.name) not in broken]
         content = {

@@ -29,10 +29,20 @@ PHOTO_PX = 512  # side of a subject's photos
 MODELS = ("miniature", "judges", "segmenters")
 
 
-def workspace(project: Path, root: Path, changes: dict[str, Any]) -> Workspace:
+def home_of(project: Path, root: Path, changes: dict[str, Any], setting: Setting) -> Workspace:
+    """The fleet of a row: the one at `root`, or, where subjects share their steps, one that no other row's outputs reach."""
+    if setting.at_once > 1:
+        root = root.with_name(f"{root.name}-{setting.at_once}-at-once")
+    return workspace(project, root, changes, setting.at_once)
+
+
+def workspace(project: Path, root: Path, changes: dict[str, Any], at_once: int = 1) -> Workspace:
     """A project at `root` with the params of `project` and `changes` over them; models are linked, not copied.
 
     Several processes may ask for it at once, as when rows run side by side.
+
+    Args:
+        at_once: subjects that share the steps of their fine-tunings.
     """
     with held(root / ".dreamline" / "made.lock"):
         for name in (".dvc/config", ".dvcignore", ".gitignore"):
@@ -47,7 +57,7 @@ def workspace(project: Path, root: Path, changes: dict[str, Any]) -> Workspace:
                 link.symlink_to(project / "data" / name)
         text = StringIO()
         told = params.merged(params.read_yaml(project / "params.yaml"), changes)
-        told["machine"]["subjects_at_once"] = 1  # so that no figure depends on who was trained beside whom
+        told["machine"]["subjects_at_once"] = at_once
         YAML().dump(told, text)
         write_if_changed(root / "params.yaml", text.getvalue())
         if not (root / ".git").exists():

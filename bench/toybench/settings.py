@@ -45,11 +45,17 @@ UNTRAINED = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One row: what is laid over params.yaml."""
+    """One row: what is laid over params.yaml.
+
+    Attributes:
+        phrase: how prompts call the subject.
+        at_once: subjects whose fine-tunings share every step.
+    """
 
     name: str
     says: str
     phrase: str = "{identifier} {class}"
+    at_once: int = 1
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def calls(self, cls: str) -> str:
@@ -73,7 +79,8 @@ def read(name: str) -> Setting:
     if name not in rows:
         raise UserError(f"{FILE.name}: no row {name!r}; there are: {', '.join(rows)}")
     row = dict(rows[name])
-    return Setting(name, row.pop("says"), row.pop("phrase", Setting.phrase), row)
+    own = {key: row.pop(key) for key in ("phrase", "at_once") if key in row}
+    return Setting(name, row.pop("says"), **own, overrides=row)
 
 
 def names() -> list[str]:

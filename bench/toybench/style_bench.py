@@ -113,8 +113,8 @@ def main() -> int:
     parser.add_argument("rows", nargs="+", choices=["base", "ceiling", *settings.names()])
     parser.add_argument("--sets", nargs="+", choices=list(STYLES), default=list(STYLES))
     given, project = parser.parse_args(), find_project(Path.cwd())
-    home = fleet.workspace(project, project / ".work" / "toybench", {})
-    told = load(home.params_file)
+    work = project / ".work" / "toybench"
+    told = load(fleet.workspace(project, work, {}).params_file)
     write_dataset(project / "data" / "toyworld" / "judge", count=8000, seed=2, split="judge")
     eye = attribute_judge.trained(
         Renders(project / "data" / "toyworld" / "judge"), project / ".work" / "bench"
@@ -127,8 +127,9 @@ def main() -> int:
             broken: dict[str, str] = {}
             pictures = {style: untrained(name, style, backbone, told) for style in given.sets}
         else:
-            says = settings.read(name).says
-            pictures, broken = trained(name, given.sets, home)
+            setting = settings.read(name)
+            says = setting.says
+            pictures, broken = trained(setting, given.sets, fleet.home_of(project, work, {}, setting))
         rows = [row for style, drawn in pictures.items() for row in critic.scores(style, drawn)]
         content = {
             "name": name,
@@ -167,9 +168,10 @@ def untrained(name: str, style: str, backbone: Backbone, told: Settings) -> list
     return [Drawn(one, seed, picture) for (one, seed), picture in zip(plan, pictures, strict=True)]
 
 
-def trained(name: str, sets: Sequence[str], home: Workspace) -> tuple[dict[str, list[Drawn]], dict[str, str]]:
+def trained(
+    setting: settings.Setting, sets: Sequence[str], home: Workspace
+) -> tuple[dict[str, list[Drawn]], dict[str, str]]:
     """Run a row's fleet and read what it drew; a failed set is named with its reason."""
-    setting = settings.read(name)
     entries = [_entry(home, style) for style in sets]
     broken = fleet.failures(fleet.run(home, setting, entries, SEEDS))
     called, found = setting.calls(CLASS_WORD), {}

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from bench.attribute_judge import AttributeJudge
-from bench.toybench import fleet, photos, results, scoreboard
+from bench.toybench import fleet, photos, results, scoreboard, settings
 from bench.toybench.measure import Bench, of_subject
 from bench.toybench.settings import Setting
 from tasks.backbones.base import open_base
+from tasks.class_prior import Params as ClassPriorParams
 from tasks.metrics._judges import ImageJudge, Judges, TextJudge
 from tasks.segmenters import whole_frame
 from tasks.shared.errors import UserError
@@ -56,6 +57,16 @@ def row(
     folder = home.subject(fleet.folder_name(SETTING, NAME))
     rows = bench.rows(NAME, bench.sampled(NAME, SETTING, folder)) + bench.rows(NAME, bench.ceiling(NAME))
     return rows, of_subject(folder), bench
+
+
+def test_rows_whose_subjects_share_their_steps_have_a_fleet_of_their_own(tmp_path: Path):
+    project, root = find_project(results.HERE), tmp_path / "toybench"
+    alone = fleet.home_of(project, root, SMALL, SETTING)
+    together = fleet.home_of(project, root, SMALL, settings.read("eight_at_once"))
+    assert alone.root == root != together.root
+    assert [load(home.params_file).machine.subjects_at_once for home in (alone, together)] == [1, 8]
+    for home in (alone, together):
+        assert load(home.params_file).section(ClassPriorParams, "class_prior").num_class_images == 2
 
 
 def test_every_prompt_is_drawn_and_judged(row):
