@@ -49,6 +49,24 @@ def test_help_imports_nothing_heavy():
         assert f" {command} " in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("given", "turns"),
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+    ids=["ours", "a count of the user's", "a policy of the user's"],
+)
+def test_how_long_threads_wait_is_said_before_pytorch_is_there(given: dict[str, str], turns: str):
+    unsaid = {
+        key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    code = (
+        "import os, sys, flows.cli.running; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=unsaid | given, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [turns, "False"]
+
+
 def test_help_is_immediate():
     def cpu_s() -> float:
         before = os.times()
