@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.toybench import results, settings
 from bench.toybench.scores import LOWER, PER_PICTURE
 from bench.toybench.settings import SPLITS, UNTRAINED
@@ -21,7 +23,8 @@ Made by `python -m bench.toybench` from `bench/toybench/results/`; not edited by
 the true picture of the prompt; **sim_ref**: against the photos; **copy_paste**: 1 = like the photos, -1 = like the
 truth, less is better; **twin_right**: nearer to itself than to a twin with another decal; **rank1**, **map**: found in a
 gallery of look-alikes; **class/setting/view_right**: what the bench's judge sees is what was asked; **leak**: the
-setting it sees is one of the photos', less is better. Rows compare within a split only, and only under one harness."""
+setting it sees is one of the photos', less is better; **fine_tune_s**, **sample_s**: the median subject's. Rows compare
+within a split only, and only under one harness."""
 EARLIER = """Measured before a judge, the segmenter or the bench itself changed; rows of this section compare with each
 other, not with those above."""
 Content = dict[str, Any]
@@ -105,6 +108,13 @@ def verdict(claim: Content, rows: dict[str, Content]) -> tuple[str, str]:
     return word, f"{value:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]"
 
 
+def _of_subjects(row: Content, name: str) -> float:
+    """Mean over a row's subjects; of seconds the median, since a subject's run may have been held up."""
+    if name.endswith("_s"):
+        return float(np.median([values.get(name, np.nan) for values in row["per_subject"].values()]))
+    return float(row["subjects"].get(name, np.nan))
+
+
 def _split(rows: dict[str, Content]) -> list[str]:
     order = sorted(rows.values(), key=lambda row: (row["name"] not in UNTRAINED, row["name"]))
     pieces = [
@@ -124,7 +134,7 @@ def _split(rows: dict[str, Content]) -> list[str]:
                 [
                     [
                         row["name"],
-                        *(f"{row['subjects'].get(name, float('nan')):g}" for name in extra),
+                        *(f"{_of_subjects(row, name):g}" for name in extra),
                         str(row["peak_memory_mb"]),
                     ]
                     for row in tuned
