@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 
@@ -46,6 +48,20 @@ def measured(patience: str, seconds: float) -> float:
     return median(json.loads(done.stdout.splitlines()[-1]))
 
 
+@contextmanager
+def busy_core() -> Iterator[None]:
+    """A process that never waits."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+NEIGHBOURS = {"alone": nullcontext, "beside a busy core": busy_core}
+
+
 def main() -> None:
     """Measure, print and write bench/results/busy_core.json."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -56,23 +72,14 @@ def main() -> None:
     if given.one:
         print(json.dumps(steps(given.one)))
         return
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[str, list[float]]] = {who: {} for who in PATIENCE}
     for _ in range(given.rounds):
         for who, patience in PATIENCE.items():
-            for beside in ("alone", "beside a busy core"):
-                busy = (
-                    subprocess.Popen([sys.executable, "-c", "while True: pass"])
-                    if beside != "alone"
-                    else None
-                )
-                try:
+            for beside, neighbour in NEIGHBOURS.items():
+                with neighbour():
                     took = measured(patience, given.seconds)
-                finally:
-                    if busy:
-                        busy.kill()
-                        busy.wait()
-                found.setdefault(who, {}).setdefault(beside, []).append(took)
-                print(who, beside, f"{took:.2f} s a step", flush=True)
+                found[who].setdefault(beside, []).append(took)
+                print(f"{who}, {beside}: {took:.2f} s a step", flush=True)
     result = {
         who: {beside: round(median(times), 3) for beside, times in cases.items()}
         for who, cases in found.items()
