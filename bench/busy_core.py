@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 
@@ -59,7 +59,10 @@ def busy_core() -> Iterator[None]:
         process.wait()
 
 
-NEIGHBOURS = {"alone": nullcontext, "beside a busy core": busy_core}
+NEIGHBOURS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "alone": nullcontext,
+    "beside a busy core": busy_core,
+}
 
 
 def main() -> None:
