@@ -50,8 +50,8 @@ def measured(patience: str, seconds: float) -> float:
 
 @contextmanager
 def busy_core() -> Iterator[None]:
-    """A process that never waits."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    """A process that never waits, of a session of its own as another program is: the kernel then gives each half of the cores."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
     try:
         yield
     finally:

@@ -51,7 +51,7 @@ def test_help_imports_nothing_heavy():
 
 @pytest.mark.parametrize(
     ("given", "turns"),
-    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
     ids=["ours", "a count of the user's", "a policy of the user's"],
 )
 def test_how_long_threads_wait_is_said_before_pytorch_is_there(given: dict[str, str], turns: str):
