@@ -16,6 +16,7 @@ from statistics import median
 
 import torch
 
+from bench import provenance
 from tasks.backbones.base import open_base
 from tasks.shared import settings
 
@@ -87,7 +88,8 @@ def main() -> None:
         who: {beside: round(median(times), 3) for beside, times in cases.items()}
         for who, cases in found.items()
     }
-    told = {"seconds a step": result, "rows": ROWS, "cores": os.cpu_count(), "rounds": given.rounds}
+    tree = provenance.of_tree(settings.find_project(Path.cwd()))
+    told = {"seconds a step": result, "rows": ROWS, "rounds": given.rounds, **tree}
     RESULT.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(told, indent=1))
 

@@ -58,11 +58,11 @@ def main() -> int:
         changes["base"] = {"model": given.backbone, "revision": given.revision}
     if given.size_px:
         changes["segment"] = {"size_px": given.size_px}
-    work = project / ".work" / ("toybench-photos" if given.photos else "toybench")
-    home_of = partial(fleet.home_of, project, given.work or work, changes)
+    work = given.work or project / ".work" / ("toybench-photos" if given.photos else "toybench")
+    home_of = partial(fleet.home_of, project, work, changes)
     if given.photos:
         return on_photos(project, home_of, given.rows, photos.entries(given.photos), seeds)
-    params_file = fleet.workspace(project, given.work or work, changes).params_file
+    params_file = fleet.workspace(project, work, changes).params_file
     told = load(params_file)
     bench = judges_of(project, told)
     failed = []
