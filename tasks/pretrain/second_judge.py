@@ -41,7 +41,7 @@ class Params(params.Params):
     head_weight: float = Field(
         default=1.0, description="weight of the naming heads beside the contrastive term"
     )
-    steps: int = Field(default=1600, description="optimizer steps")
+    steps: int = Field(default=4800, description="optimizer steps")
     learning_rate: float = Field(default=2e-3, description="AdamW: convolutions, embeddings, norms, heads")
     matrix_rate: float = Field(default=5e-3, description="Muon: matrices of the blocks")
     watched: int = Field(default=400, description="the last pictures, to watch the training")
@@ -57,6 +57,7 @@ def build(options: Params, tokenizer: CLIPTokenizer, size_px: int = 128) -> Visi
         depths=list(options.depths),
         num_stages=len(options.widths),
         image_size=size_px,
+        layer_scale_init_value=1.0,  # 1e-6 is for deep nets: seven blocks would be silent for the first hundreds of steps
     )
     picture.hidden_size = options.widths[-1]  # what the two-tower model reads
     words = BertConfig(
