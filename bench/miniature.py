@@ -10,6 +10,7 @@ Nothing is tuned on these pictures. `t2i_colour_accuracy` is a share of what the
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,15 @@ from transformers import AutoModel, AutoTokenizer
 from bench import attribute_judge, spread
 from tasks.backbones.base import open_base
 from tasks.class_prior import Params as PriorParams
-from tasks.pretrain import identity_encoder, segmenter, segmenter_figures, segmenter_pictures, two_towers, vae
+from tasks.pretrain import (
+    identity_encoder,
+    identity_figures,
+    segmenter,
+    segmenter_figures,
+    segmenter_pictures,
+    two_towers,
+    vae,
+)
 from tasks.pretrain.renders import Renders
 from tasks.segmenters import _sam_checkpoint
 from tasks.shared import folders, images, settings
@@ -134,10 +143,11 @@ def judging(project: Path, data: Path) -> dict[str, float]:
             words = AutoTokenizer.from_pretrained(judged / name)
             told = two_towers.figures(judge, words, heldout, np.arange(len(heldout)))
             found |= {f"{prefix}{key}": value for key, value in told.items()}
-    identity = identity_encoder.toybench_figures(
-        AutoModel.from_pretrained(judged / "identity", add_pooling_layer=False).float().eval()
+    eye = AutoModel.from_pretrained(judged / "identity", add_pooling_layer=False).float().eval()
+    told = identity_figures.toybench_figures(
+        partial(identity_encoder.embed_images, eye), eye.config.image_size
     )
-    found |= {key: value for key, value in identity.items() if key.startswith("identity_")}
+    found |= {key: value for key, value in told.items() if key.startswith("identity_")}
     return found | segmenter_figures.quality(
         segmenter_figures.figures(
             _sam_checkpoint.open(project / "data" / "segmenters" / "sam"),

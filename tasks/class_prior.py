@@ -8,12 +8,10 @@ a killed run goes on where it stopped. Pictures that are black, that repeat an e
 judge sees no such class are drawn again from further seeds.
 """
 
-import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -24,8 +22,9 @@ from tasks.guards import output
 from tasks.guards.base import Context, Picture
 from tasks.metrics._judges import TextJudge
 from tasks.shared import cli, images, manifest, params, progress, prompts
+from tasks.shared.class_pictures import Store
 from tasks.shared.errors import UserError
-from tasks.shared.folders import staged, staged_file
+from tasks.shared.folders import staged
 from tasks.shared.settings import Settings
 from tasks.shared.subject import Words
 
@@ -110,67 +109,6 @@ def run(class_file: Path, out: Path, settings: Settings) -> None:
             **{"class": word, "prompt": prompt, "base": backbone.identity},
         )
     store.remove()
-
-
-class Store:
-    """Finished pictures of one key, kept outside the output so that a killed run goes on.
-
-    A picture is finished when its entry is there: {index, file or None, seed, attempt, reasons}.
-    """
-
-    def __init__(self, folder: Path, key: Mapping[str, Any]):
-        self.folder, self.key = folder, json.loads(json.dumps(key))
-        state = _read_json(folder / "state.json")
-        if state.get("key") != self.key:
-            shutil.rmtree(folder, ignore_errors=True)
-            state = {}
-        self.judge_knows_class: bool | None = state.get("judge_knows_class")
-        self._remember()
-
-    def entry(self, index: int) -> dict[str, Any]:
-        """Of one picture; empty while it is not finished."""
-        found = _read_json(self.folder / f"{index:04d}.json")
-        if found.get("file") and not (self.folder / found["file"]).is_file():
-            return {}
-        return found
-
-    def finish(self, index: int, **facts: Any) -> None:
-        """Write an entry; its picture must be there already."""
-        _write_json(self.folder / f"{index:04d}.json", {"index": index, **facts})
-
-    def know(self, judge_knows_class: bool) -> None:
-        """Remember what the first batch said about the judge."""
-        self.judge_knows_class = judge_knows_class
-        self._remember()
-
-    def adopt(self, out: Path) -> None:
-        """Take over the pictures of an earlier, finished run of the same key, except damaged ones."""
-        try:
-            earlier = manifest.read(out, "class_prior")
-        except UserError:
-            return
-        if earlier.get("key") != self.key:
-            return
-        self.know(earlier["judge_knows_class"])
-        for entry in earlier["pictures"]:
-            if self.entry(entry["index"]):
-                continue
-            name = entry["file"]
-            if name:
-                if not (out / name).is_file() or manifest.digest(out / name) != earlier["files"].get(name):
-                    log.warning("class_prior: %s is missing or damaged; drawn again", out / name)
-                    continue
-                shutil.copyfile(out / name, self.folder / name)
-            self.finish(**entry)
-
-    def remove(self) -> None:
-        """The output is finished; nothing to resume."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _remember(self) -> None:
-        _write_json(
-            self.folder / "state.json", {"key": self.key, "judge_knows_class": self.judge_knows_class}
-        )
 
 
 class ClassCheck:
@@ -322,20 +260,6 @@ def _thumbnail(pixels: np.ndarray) -> np.ndarray:
 
 def _distance(left: np.ndarray, right: np.ndarray) -> float:
     return float(np.sqrt(np.square(left - right).mean()))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Content of a resume file; empty if it is missing or was cut off."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with staged_file(path) as fresh:
-        fresh.write_text(json.dumps(content), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,25 +11,21 @@ colours, pattern and decal while training and are thrown away.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
-from tasks.pretrain import augmentation, checkpoints, fitting, flags, positions
+from tasks.pretrain import augmentation, checkpoints, fitting, flags, identity_figures, positions
 from tasks.pretrain.renders import Renders, to_unit
 from tasks.shared import folders, params
 from tasks.toyworld import identity as toys
-from tasks.toyworld import subjects
-from tasks.toyworld.render import render
-from tasks.toyworld.scene import Scene
-from tasks.toyworld.settings import SETTINGS
 
 QUESTIONS = {  # attribute of an Identity -> its possible answers
     "cls": toys.CLASSES,
@@ -214,45 +210,6 @@ def embed_images(judge: ViTModel, images: np.ndarray) -> Tensor:
     return torch.cat(parts).reshape(*images.shape[:-3], -1)
 
 
-def area_under_curve(same: Tensor, other: Tensor) -> float:
-    """Chance that a pair of the same individual is more alike than a pair of two; ties count half. [m], [k]
-    -> 0..1
-    """
-    ranked = torch.cat([same, other]).double()
-    order = ranked.unique(return_inverse=True)[1]
-    counts = torch.bincount(order).double()
-    rank = (counts.cumsum(0) - (counts - 1) / 2)[order][: len(same)]
-    return float((rank.sum() - len(same) * (len(same) + 1) / 2) / (len(same) * len(other)))
-
-
-def figures(embeddings: Tensor, classes: list[str]) -> dict[str, float]:
-    """How well the judge tells individuals apart.
-
-    Args:
-        embeddings: unit length; the first half of the views is the gallery of `identity_top1`. [n v d]
-        classes: of each individual.
-    Returns:
-        `identity_auc` (same individual against another of its class), `identity_top1` (nearest gallery mean
-        among all n), and the mean cosines `same`, `classmate`, `stranger`
-    """
-    n, v, _ = embeddings.shape
-    flat, owner = embeddings.flatten(0, 1), torch.arange(n).repeat_interleave(v)
-    cosine = flat @ flat.T
-    kinds = torch.tensor([sorted(set(classes)).index(name) for name in classes])[owner]
-    pair = torch.ones(n * v, n * v, dtype=torch.bool).triu(1)
-    own, kin = owner[:, None] == owner[None], kinds[:, None] == kinds[None]
-    same, mate, stranger = cosine[pair & own], cosine[pair & kin & ~own], cosine[pair & ~kin]
-    gallery = F.normalize(embeddings[:, : v // 2].mean(1), dim=-1)
-    found = (embeddings[:, v // 2 :] @ gallery.T).argmax(-1)
-    return {
-        "identity_auc": round(area_under_curve(same, mate), 4),
-        "identity_top1": round(float((found == torch.arange(n)[:, None]).float().mean()), 4),
-        "same": round(float(same.mean()), 4),
-        "classmate": round(float(mate.mean()), 4),
-        "stranger": round(float(stranger.mean()), 4),
-    }
-
-
 def save(judge: ViTModel, folder: Path, found: dict[str, float] | None = None) -> None:
     """Write the judge as `ViTModel.from_pretrained` and `AutoImageProcessor` open it, half precision, and its
     figures.
@@ -268,46 +225,6 @@ def save(judge: ViTModel, folder: Path, found: dict[str, float] | None = None) -
             quality = {name: value for name, value in found.items() if name.startswith("identity_")}
             for name, values in (("figures", found), ("quality", quality)):
                 (fresh / f"{name}.json").write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
-
-
-def toybench_figures(judge: ViTModel, views: int = 10) -> dict[str, float]:
-    """`figures` on the thirty ToyBench subjects, and whether a new background changes an embedding less than
-    a new subject.
-
-    `swap_right` is how often a picture is nearer to itself before another background than to another subject
-    of its class in the very same scene; `swapped` and `changed` are the two mean cosines.
-    """
-    size = judge.config.image_size
-    names = list(subjects.subjects())
-    scenes = [subjects.subject_scenes(name, views) for name in names]
-    people = [subjects.subject_identity(name) for name in names]
-    embeddings = embed_images(judge, np.stack([[_rendered(scene, size) for scene in row] for row in scenes]))
-    found = figures(embeddings, [one.cls for one in people])
-    rng = np.random.default_rng(0)
-    near, far = [], []
-    for number, row in enumerate(scenes):
-        mates = [one for one in people if one.cls == people[number].cls and one != people[number]]
-        for view, scene in enumerate(row[:5]):
-            place = str(rng.choice([name for name in SETTINGS if name != scene.setting]))
-            swapped = replace(scene, setting=place)
-            other = mates[int(rng.integers(len(mates)))]
-            changed = replace(scene, objects=(replace(scene.objects[0], identity=other),))
-            pair = embed_images(judge, np.stack([_rendered(swapped, size), _rendered(changed, size)]))
-            cosines = pair @ embeddings[number, view]
-            near.append(float(cosines[0]))
-            far.append(float(cosines[1]))
-    right = float(np.mean(np.array(near) > np.array(far)))
-    return found | {
-        "swapped": round(float(np.mean(near)), 4),
-        "changed": round(float(np.mean(far)), 4),
-        "swap_right": round(right, 4),
-    }
-
-
-def _rendered(scene: Scene, size_px: int) -> np.ndarray:
-    """The scene as a photo four times as large, scaled down as a processor would. uint8 [s s 3]"""
-    large = Image.fromarray(render(scene, 2 * size_px).rgb)
-    return np.asarray(large.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=None))
 
 
 def train(data: Path, out: Path, work: Path, options: Params, stop_at: int | None = None) -> None:
@@ -335,7 +252,7 @@ def train(data: Path, out: Path, work: Path, options: Params, stop_at: int | Non
         return student.losses(pixels, kept, owners, facts, options)
 
     def watch() -> dict[str, float]:
-        return figures(
+        return identity_figures.figures(
             embed_images(student.judge, split.images[gallery]), [people.identities[n].cls for n in watched]
         )
 
@@ -343,7 +260,9 @@ def train(data: Path, out: Path, work: Path, options: Params, stop_at: int | Non
     batch = options.per_batch * options.views_per_batch
     if not fitting.fit(student, losses, options.steps, batch, work, *rates, watch, stop_at):
         return
-    save(student.judge, out, toybench_figures(student.judge.half().float()))
+    rounded = student.judge.half().float()  # as it will be opened
+    found = identity_figures.toybench_figures(partial(embed_images, rounded), options.size_px)
+    save(rounded, out, found)
 
 
 if __name__ == "__main__":

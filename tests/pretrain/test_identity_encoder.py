@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModel
 
-from tasks.pretrain import identity_encoder
+from tasks.pretrain import identity_encoder, identity_figures
 from tasks.pretrain.renders import Renders
 
 TINY = identity_encoder.Params(
@@ -37,17 +37,17 @@ def test_contrast_is_equation_two_summed_by_hand():
 def test_area_under_curve_counts_pairs_and_half_of_ties():
     same, other = torch.tensor([0.9, 0.5, 0.5]), torch.tensor([0.1, 0.5, 0.7, 0.95])
     wins = sum(float(a > b) + 0.5 * float(a == b) for a in same for b in other)
-    assert identity_encoder.area_under_curve(same, other) == pytest.approx(wins / 12)
-    assert identity_encoder.area_under_curve(torch.tensor([2.0, 3.0]), torch.tensor([1.0])) == 1.0
+    assert identity_figures.area_under_curve(same, other) == pytest.approx(wins / 12)
+    assert identity_figures.area_under_curve(torch.tensor([2.0, 3.0]), torch.tensor([1.0])) == 1.0
 
 
 def test_figures_of_a_perfect_and_of_a_blind_judge():
     perfect = torch.eye(4)[:, None].expand(4, 6, 4)
-    found = identity_encoder.figures(perfect, ["dog", "dog", "cat", "cat"])
+    found = identity_figures.figures(perfect, ["dog", "dog", "cat", "cat"])
     assert found["identity_auc"] == 1
     assert found["identity_top1"] == 1
     assert found["classmate"] == 0
-    blind = identity_encoder.figures(torch.ones(4, 6, 4) / 2, ["dog", "dog", "cat", "cat"])
+    blind = identity_figures.figures(torch.ones(4, 6, 4) / 2, ["dog", "dog", "cat", "cat"])
     assert blind["identity_auc"] == 0.5
     assert blind["identity_top1"] == 0.25
 
@@ -67,7 +67,7 @@ def test_a_batch_holds_several_pictures_of_each_of_its_individuals(world):
 
 
 def test_an_interrupted_training_ends_in_the_same_weights_and_opens_as_a_vit(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(identity_encoder, "toybench_figures", lambda judge: {"identity_auc": 0.5})
+    monkeypatch.setattr(identity_figures, "toybench_figures", lambda embed, size_px: {"identity_auc": 0.5})
     identity_encoder.train(world, tmp_path / "whole", tmp_path / "work1", TINY)
     identity_encoder.train(world, tmp_path / "parts", tmp_path / "work2", TINY, stop_at=2)
     assert not (tmp_path / "parts").exists()
