@@ -5,31 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
-from tasks.reporting import charts, page, pictures, words
-from tasks.shared import cli, images, manifest, params, samples
+from tasks.reporting import charts, page, words
+from tasks.reporting.shown import Params, Shown, verdict_of
+from tasks.shared import cli, manifest, samples
 from tasks.shared.errors import UserError
 from tasks.shared.folders import staged
 from tasks.shared.settings import Settings
 from tasks.shared.subject import Subject
 
 STAGES = ("ingest", "segment", "class_prior", "fine_tune", "sample", "evaluate")
-
-
-class Params(params.Params):
-    """How much the page shows."""
-
-    picture_px: int = Field(
-        default=768, ge=64, le=4096, description="longest side of a picture on the page, px"
-    )
-    max_prompts: int = Field(
-        default=40, ge=1, le=1000, description="prompts that are shown; scores count all"
-    )
-    max_class_images: int = Field(default=16, ge=0, le=1000, description="class images that are shown")
-    max_validation: int = Field(
-        default=12, ge=0, le=1000, description="validation pictures shown, evenly spaced"
-    )
 
 
 def run(
@@ -50,7 +34,7 @@ def run(
     scores = _json(evaluate / "scores.json", {})
     curve = _json(fine_tune / "curve.json", [], optional=True)
     with staged(out) as folder:
-        show = _Shown(folder, options, subject)
+        show = Shown(folder, options, subject)
         identity = manifests["fine_tune"].get("base") or {"model": base.model, "revision": base.revision}
         quality = _json(Path(base.model) / "quality.json", {}, optional=True)
         measured = scores.get("scores", {})
@@ -92,113 +76,6 @@ def run(
         )
 
 
-class _Shown:
-    """Brings pictures into the report's folder, with a text for each that stands in for the picture."""
-
-    def __init__(self, folder: Path, options: Params, subject: Subject):
-        self.folder, self.options, self.subject = folder, options, subject
-
-    def _picture(self, source: Path, name: str, alt: str, **more: Any) -> dict[str, Any]:
-        return {
-            "file": pictures.copied(source, self.folder, name, self.options.picture_px),
-            "alt": alt,
-            **more,
-        }
-
-    def photos(self, folder: Path) -> list[dict[str, Any]]:
-        return [
-            self._picture(path, f"photos/{index:02d}", f"Photo {index + 1} of {self.subject.name}")
-            for index, path in enumerate(sorted(folder.glob("*.png")))
-        ]
-
-    def masks(self, segment: Path) -> list[dict[str, Any]]:
-        found = []
-        for index, path in enumerate(sorted((segment / "images").glob("*.png"))):
-            mask = segment / "masks" / path.name
-            laid_over = self.folder / "pictures" / "masks" / f"{index:02d}.png"
-            images.save(laid_over, pictures.outlined(images.read(path), images.read_mask(mask)))
-            name = laid_over.relative_to(self.folder).as_posix()
-            found.append(
-                {"file": name, "alt": f"Crop {index + 1}, the subject outlined, everything else faded"}
-            )
-        return found
-
-    def class_images(self, prior: Path) -> list[dict[str, Any]]:
-        chosen = sorted(prior.glob("*.png"))[: self.options.max_class_images]
-        return [
-            self._picture(
-                path, f"class/{index:04d}", f"{self.subject.class_word}, as the base model draws it"
-            )
-            for index, path in enumerate(chosen)
-        ]
-
-    def scenes(self, sample: Path) -> list[dict[str, Any]]:
-        """One entry a prompt: for each seed the tuned picture and the base's, or why there is none."""
-        by_prompt: dict[str, dict[int, dict[str, Any]]] = {}
-        for entry in samples.read(sample):
-            if entry["kind"] in ("subject", "base"):
-                seeds = by_prompt.setdefault(str(entry["prompt"]), {})
-                seeds.setdefault(int(entry["seed"]), {})[entry["kind"]] = entry
-        scenes = []
-        for place, (prompt, seeds) in enumerate(list(by_prompt.items())[: self.options.max_prompts]):
-            pairs = []
-            for seed, kinds in sorted(seeds.items()):
-                tuned, untuned = (
-                    self._drawn(sample, kinds.get(kind), f"{kind}/p{place:02d}_s{seed:02d}", whose)
-                    for kind, whose in (("subject", "tuned model"), ("base", "untuned model"))
-                )
-                pairs.append({"seed": seed, "tuned": tuned, "untuned": untuned})
-            scenes.append({"prompt": prompt, "pairs": pairs})
-        return scenes
-
-    def class_moved(self, sample: Path) -> list[dict[str, Any]]:
-        """Pictures of the class alone, before and after, by seed."""
-        by_seed: dict[int, dict[str, Any]] = {}
-        for entry in samples.read(sample):
-            if entry["kind"] in ("class_tuned", "class_base"):
-                by_seed.setdefault(int(entry["seed"]), {})[entry["kind"]] = entry
-        return [
-            {
-                "seed": seed,
-                "tuned": self._drawn(
-                    sample, kinds.get("class_tuned"), f"class_tuned/s{seed:02d}", "tuned model"
-                ),
-                "untuned": self._drawn(
-                    sample, kinds.get("class_base"), f"class_base/s{seed:02d}", "untuned model"
-                ),
-            }
-            for seed, kinds in sorted(by_seed.items())
-        ]
-
-    def validation(self, fine_tune: Path, curve: list[dict[str, float]]) -> list[dict[str, Any]]:
-        likeness = {row["step"]: row["dino"] for row in curve if "dino" in row}
-        paths = sorted((fine_tune / "validation").glob("*.png"))
-        most = self.options.max_validation
-        if len(paths) > most:  # first and last always
-            paths = [paths[round(i * (len(paths) - 1) / max(most - 1, 1))] for i in range(most)]
-        found = []
-        for path in paths:
-            digits = "".join(letter for letter in path.stem if letter.isdigit())
-            step = int(digits) if digits else 0
-            alt = f"What the model draws after {step} training steps"
-            found.append(
-                self._picture(path, f"validation/{path.stem}", alt, step=step, likeness=likeness.get(step))
-            )
-        return found
-
-    def _drawn(
-        self, sample: Path, entry: Mapping[str, Any] | None, name: str, whose: str
-    ) -> dict[str, Any] | None:
-        if entry is None:
-            return None
-        source = sample / str(entry["file"])
-        if source.is_file() and source.resolve().is_relative_to(sample.resolve()):
-            alt = f"“{entry['prompt']}”, seed {entry['seed']}, drawn by the {whose}"
-            return self._picture(source, name, alt)
-        word, reasons = _verdict(entry)
-        return {"file": None, "alt": "; ".join(reasons) or word or "missing"}
-
-
 def _scales(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The scores that have a floor and a ceiling, each with its bar."""
     shown = []
@@ -221,20 +98,12 @@ def _gate(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     counts: dict[str, int] = {}
     reasons: dict[str, int] = {}
     for entry in entries:
-        word, why = _verdict(entry)
+        word, why = verdict_of(entry)
         if word:
             counts[word] = counts.get(word, 0) + 1
         for reason in why:
             reasons[reason] = reasons.get(reason, 0) + 1
     return {"counts": counts, "reasons": reasons, "total": len(entries)}
-
-
-def _verdict(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Word and reasons of a gate's verdict, which may stand as one word or as a mapping."""
-    verdict = entry.get("verdict") or ""
-    if isinstance(verdict, Mapping):
-        return str(verdict.get("word", "")), [str(reason) for reason in verdict.get("reasons", [])]
-    return str(verdict), [str(reason) for reason in entry.get("reasons", [])]
 
 
 def _photo_notes(photos: Path, segment: Path) -> list[str]:

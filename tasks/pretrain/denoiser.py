@@ -23,9 +23,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from tasks.pretrain import checkpoints, flags, layout, loop, miniature
+from tasks.pretrain import checkpoints, flags, layout, loop, miniature, v_prediction
 from tasks.pretrain import tokenizer as tokenizers
 from tasks.pretrain.devices import moved
+from tasks.pretrain.heard import Captions
 from tasks.pretrain.latents import Latents, write
 from tasks.pretrain.parallel import Replicas
 from tasks.pretrain.renders import Renders
@@ -107,74 +108,6 @@ def _keep_features(block: nn.Module, _: tuple[Any, ...], output: Tensor) -> None
     block.features = output
 
 
-def velocity(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
-    """What a v-predicting model predicts: sqrt(a) noise - sqrt(1 - a) latents. Source: arXiv:2202.00512, appendix D.
-
-    Args:
-        signal: a, the share of the picture's variance that is left. [b]
-    """
-    signal = signal[:, None, None, None]
-    return signal.sqrt() * noise - (1 - signal).sqrt() * latents
-
-
-def error_weights(signal: Tensor, gamma: float, floor: float) -> Tensor:
-    """Weight of the squared v-error at each noise level: min(SNR, gamma) / (SNR + 1), but not below `floor`.
-
-    Most of what a picture can teach early stands between much and little noise; at high noise nearly all of the
-    error is chance, and a full weight there drowns the rest.
-    Source: Hang et al. 2023, arXiv:2303.09556, section 3.4. Differs: the floor; with zero terminal SNR the first
-    step of sampling would never be trained without it.
-
-    Args:
-        signal: a, the share of the picture's variance that is left. [b]
-    """
-    return torch.minimum(signal, gamma * (1 - signal)).clamp(min=floor)
-
-
-def spread_timesteps(rng: np.random.Generator, count: int, steps: int) -> Tensor:
-    """Timesteps, one from each `count`-th of the range, in random order: less luck per batch. int64 [count]"""
-    places = (rng.permutation(count) + rng.random()) / count
-    return torch.from_numpy((places * steps).astype(np.int64))
-
-
-def with_unknown_word(
-    tokens: np.ndarray, spoken: np.ndarray, start: int, end: int, rng: np.random.Generator
-) -> np.ndarray:
-    """A caption with a stranger in it: one to six letters or marks somewhere between its words.
-
-    Args:
-        tokens: start, caption, end, padding with `end`. int [l]
-        spoken: what strangers are made of, the tokens of letters, digits and marks.
-    """
-    words = tokens[(tokens != start) & (tokens != end)]
-    place = rng.integers(len(words) + 1)
-    stranger = rng.choice(spoken, rng.integers(1, 7))
-    sentence = np.concatenate([[start], words[:place], stranger, words[place:]])[: len(tokens) - 1]
-    return np.concatenate([sentence, np.full(len(tokens) - len(sentence), end)])
-
-
-class Captions:
-    """Captions as training sees them: now and then empty, now and then with an unknown word."""
-
-    def __init__(self, tokenizer: CLIPTokenizer, options: Params):
-        vocab = tokenizer.get_vocab()
-        signs = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
-        self.spoken = np.array([vocab[sign + tail] for sign in signs for tail in ("", "</w>")])
-        self.known = {vocab[word + "</w>"] for word in full_vocabulary() if word + "</w>" in vocab}
-        self.spoken = self.spoken[~np.isin(self.spoken, list(self.known))]
-        self.start, self.end, self.options = tokenizer.bos_token_id, tokenizer.eos_token_id, options
-
-    def draw(self, tokens: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """int64 [b l] -> [b l]"""
-        tokens = tokens.copy()
-        for row, fate in enumerate(rng.random(len(tokens))):
-            if fate < self.options.empty_share:
-                tokens[row, 1:] = self.end
-            elif fate < self.options.empty_share + self.options.unknown_share:
-                tokens[row] = with_unknown_word(tokens[row], self.spoken, self.start, self.end, rng)
-        return torch.from_numpy(tokens)
-
-
 def loss_terms(
     model: nn.Module,
     batch: tuple[Tensor, Tensor, Tensor, np.ndarray],
@@ -185,7 +118,7 @@ def loss_terms(
 ) -> dict[str, Tensor]:
     """The weighted errors of one batch, as `Latents.batch` returns it, under timesteps and noise from `rng`."""
     latents, subjects, labels, tokens = batch
-    timesteps = spread_timesteps(rng, len(latents), scheduler.config.num_train_timesteps)
+    timesteps = v_prediction.spread_timesteps(rng, len(latents), scheduler.config.num_train_timesteps)
     signal = scheduler.alphas_cumprod[timesteps].to(options.device)
     timesteps = timesteps.to(options.device)
     noise = torch.randn(
@@ -193,10 +126,11 @@ def loss_terms(
     )
     noisy_latents = scheduler.add_noise(latents, noise, timesteps)
     predicted, named = model(noisy_latents, timesteps, moved(captions.draw(tokens, rng), options.device))
-    target = velocity(latents, noise, signal) if scheduler.config.prediction_type == "v_prediction" else noise
+    by_velocity = scheduler.config.prediction_type == "v_prediction"
+    target = v_prediction.velocity(latents, noise, signal) if by_velocity else noise
     where = 1 + options.subject_weight * subjects
     weight = (
-        error_weights(signal, options.snr_gamma, options.snr_floor)[:, None, None, None]
+        v_prediction.error_weights(signal, options.snr_gamma, options.snr_floor)[:, None, None, None]
         * where
         / where.mean()
     )
@@ -269,7 +203,8 @@ def train(
     model = Model(options, tokenizer, channels, size).to(options.device)
     replicas = Replicas(model, options.replicas)
     average = Average(replicas, options.ema_decay)
-    scheduler, captions = miniature.make_scheduler(), Captions(tokenizer, options)
+    scheduler = miniature.make_scheduler()
+    captions = Captions(tokenizer, options.empty_share, options.unknown_share)
     share = options.train_batch_size // options.replicas
 
     def losses(step: int, replica: int, module: nn.Module) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionPipeline
 
-from tasks.pretrain import denoiser, layout, miniature, vae
+from tasks.pretrain import denoiser, heard, layout, miniature, v_prediction, vae
 from tasks.pretrain import tokenizer as tokenizers
 from tasks.pretrain.latents import Latents, tokenise
 
@@ -46,7 +46,7 @@ def test_velocity_is_the_schedulers():
     scheduler = DDPMScheduler.from_config(miniature.make_scheduler().config)
     latents, noise = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8)
     timesteps = torch.tensor([0, 400, 998])
-    own = denoiser.velocity(latents, noise, scheduler.alphas_cumprod[timesteps])
+    own = v_prediction.velocity(latents, noise, scheduler.alphas_cumprod[timesteps])
     torch.testing.assert_close(own, scheduler.get_velocity(latents, noise, timesteps))
 
 
@@ -59,20 +59,24 @@ def test_the_schedule_ends_in_pure_noise():
 
 def test_error_weights_are_min_snr_with_a_floor():
     ratio = torch.tensor([0.0, 0.1, 1.0, 5.0, 99.0])  # SNR
-    found = denoiser.error_weights(ratio / (ratio + 1), gamma=5.0, floor=0.2)
+    found = v_prediction.error_weights(ratio / (ratio + 1), gamma=5.0, floor=0.2)
     torch.testing.assert_close(found, torch.tensor([0.2, 0.2, 1 / 2, 5 / 6, 0.2]))
-    low = denoiser.error_weights(ratio / (ratio + 1), gamma=5.0, floor=0.0)
+    low = v_prediction.error_weights(ratio / (ratio + 1), gamma=5.0, floor=0.0)
     torch.testing.assert_close(low, ratio.clamp(max=5.0) / (ratio + 1))
 
 
 def test_timesteps_cover_the_range_evenly():
-    timesteps = denoiser.spread_timesteps(np.random.default_rng(0), 10, 1000)
+    timesteps = v_prediction.spread_timesteps(np.random.default_rng(0), 10, 1000)
     assert sorted((timesteps // 100).tolist()) == list(range(10))
 
 
 def test_captions_lose_all_words_or_gain_a_stranger(tokenizer):
     tokens = np.repeat(tokenise(tokenizer, CAPTIONS[:1]).astype(np.int64), 400, 0)
-    drawn = denoiser.Captions(tokenizer, TINY).draw(tokens, np.random.default_rng(0)).numpy()
+    drawn = (
+        heard.Captions(tokenizer, empty_share=0.1, unknown_share=0.3)
+        .draw(tokens, np.random.default_rng(0))
+        .numpy()
+    )
     empty = (drawn[:, 1:] == tokenizer.eos_token_id).all(1)
     same = (drawn == tokens).all(1)
     assert 20 < empty.sum() < 65 and 200 < same.sum() < 280
