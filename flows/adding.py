@@ -13,6 +13,7 @@ from flows.store import versions
 from flows.workspace import SubjectFolder, Workspace, delete, prepare_prior, write_subject
 from tasks.shared import params, settings
 from tasks.shared.errors import UserError
+from tasks.shared.prompts import spelled_out
 from tasks.shared.subject import Subject, slug_of
 
 CANDIDATE = ".subject.adding.yaml"
@@ -156,8 +157,6 @@ def unknown_words(workspace: Workspace, phrase: str) -> list[str]:
     folder = Path(settings.load(workspace.params_file).base.model) / "tokenizer"
     if not folder.is_dir():
         return []
-    from transformers import AutoTokenizer
+    from transformers import CLIPTokenizer  # what every backbone has; AutoTokenizer imports PyTorch first
 
-    from tasks.backbones.base import spelled_out
-
-    return spelled_out(AutoTokenizer.from_pretrained(folder), phrase)
+    return spelled_out(CLIPTokenizer.from_pretrained(folder), phrase)

@@ -263,7 +263,7 @@ def _painter(
 
 
 def _warn(backbone: Backbone, phrase: str, prior_facts: dict[str, Any]) -> None:
-    for word in backbone.spelled_out(phrase):
+    for word in prompts.spelled_out(backbone.tokenizers[0], phrase):
         log.warning("the base spells %r out letter by letter: it hardly knows the word; try another", word)
     made_by = prior_facts.get("base", backbone.identity)
     if made_by.get("revision") != backbone.identity["revision"]:

@@ -243,10 +243,6 @@ class Backbone:
         pixels = (pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8).cpu().numpy()
 
-    def spelled_out(self, phrase: str) -> list[str]:
-        """Words of the phrase that the tokenizer breaks into single letters: the base hardly knows them."""
-        return spelled_out(self.tokenizers[0], phrase)
-
     def parameters(self) -> Iterator[nn.Parameter]:
         """Of every network."""
         return chain.from_iterable(module.parameters() for module in self.modules.values())
@@ -254,11 +250,6 @@ class Backbone:
     def _latent_units(self) -> tuple[float | Tensor, float | Tensor]:
         """Centre and spread of the VAE's own latents; the denoiser's are (latents - centre) / spread."""
         return 0.0, 1 / self.vae.config.scaling_factor
-
-
-def spelled_out(tokenizer: Any, phrase: str) -> list[str]:
-    """Words of the phrase that a tokenizer breaks into single letters."""
-    return [word for word in phrase.split() if len(word) > 2 and len(tokenizer.tokenize(word)) >= len(word)]
 
 
 def open_base(base: Base, device: torch.device | str | None = None) -> Backbone:

@@ -2,6 +2,7 @@
 
 import string
 from collections.abc import Mapping
+from typing import Any
 
 from tasks.shared.errors import UserError
 
@@ -31,3 +32,8 @@ def filled(template: str, words: Mapping[str, str], where: str) -> str:
             raise UserError(f"{where}: {template!r}: unknown placeholder {{{name}}}; there are: {known}")
         text += words[name]
     return text
+
+
+def spelled_out(tokenizer: Any, phrase: str) -> list[str]:
+    """Words of the phrase that a tokenizer breaks into single letters: the base hardly knows them."""
+    return [word for word in phrase.split() if len(word) > 2 and len(tokenizer.tokenize(word)) >= len(word)]

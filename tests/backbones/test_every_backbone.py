@@ -7,7 +7,7 @@ from diffusers import DiffusionPipeline
 
 from tasks.backbones.base import Conditioning, SampleOptions, open_base
 from tasks.diffusion.samplers import SAMPLERS
-from tasks.shared import plugins
+from tasks.shared import plugins, prompts
 from tasks.shared.settings import Base
 
 KINDS = ("sd15", "sd21v", "sdxl")
@@ -120,5 +120,5 @@ def test_everything_is_frozen_and_in_evaluation_mode(backbone):
 
 
 def test_words_that_the_tokenizer_spells_out_are_named(backbone):
-    assert backbone.spelled_out("sks dog") == []
-    assert backbone.spelled_out("sks zebra") == ["zebra"]
+    assert prompts.spelled_out(backbone.tokenizers[0], "sks dog") == []
+    assert prompts.spelled_out(backbone.tokenizers[0], "sks zebra") == ["zebra"]

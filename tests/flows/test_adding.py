@@ -1,6 +1,7 @@
 """Adding subjects: all of it or nothing, old photos kept."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from flows.store import staleness
 from flows.workspace import Workspace
 from tasks.shared.errors import UserError
 
-from .conftest import Command
+from .conftest import REPO, Command
 
 
 @pytest.fixture
@@ -75,6 +76,16 @@ def test_a_refused_set_leaves_the_old_one(workspace: Workspace, photos: Path, tm
     with pytest.raises(UserError):
         adding.add(workspace, [tmp_path / "bad"], name="new", **{"class": "dog"})
     assert workspace.subjects() == ["rex"]
+
+
+def test_words_that_the_base_does_not_know_are_found_without_pytorch():
+    code = (
+        "import sys; from flows import adding, workspace\n"
+        "print(adding.unknown_words(workspace.find(), 'sks zebra'), 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True)
+    assert done.stdout == "['zebra'] False\n"
 
 
 def test_a_person_without_consent_is_refused(workspace: Workspace, photos: Path, dreamline: Command):
