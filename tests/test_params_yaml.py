@@ -6,7 +6,8 @@ import pytest
 
 from docs import configuration
 from tasks.backbones.base import digest_of
-from tasks.shared import params, settings
+from tasks.segmenters import sam
+from tasks.shared import manifest, params, settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 SECTIONS = dict(configuration.sections())
@@ -44,6 +45,24 @@ def test_the_configuration_page_is_up_to_date():
 def test_the_shipped_base_is_the_one_params_yaml_names():
     base = settings.load(PROJECT / "params.yaml").base
     assert base.revision == digest_of(Path(base.model))
+
+
+@pytest.mark.parametrize(
+    ("dotted", "model", "revision"),
+    [
+        ("class_prior", "judge", "judge_revision"),
+        ("fine_tune", "validation_judge", "validation_judge_revision"),
+        ("evaluate", "dino", "dino_revision"),
+        ("evaluate", "clip", "clip_revision"),
+        ("segment.segmenter", "checkpoint", "revision"),
+        ("evaluate.segmenter", "checkpoint", "revision"),
+    ],
+)
+def test_whatever_judges_or_segments_is_pinned_so_that_other_weights_make_results_stale(
+    dotted: str, model: str, revision: str
+):
+    values = sam.Params().model_dump() | written(dotted)
+    assert values[revision] == manifest.digest(PROJECT / values[model] / "model.safetensors")
 
 
 def test_dvc_finds_the_shipped_models_as_they_were_recorded():

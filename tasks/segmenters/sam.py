@@ -37,6 +37,10 @@ class Params(params.Params):
         default="data/segmenters/sam",
         description="folder with config.json and model.safetensors, or an official SAM's .safetensors",
     )
+    revision: str = Field(
+        default="main",
+        description="SHA-256 of the weights, which is checked, so that other weights make masks stale; main: any",
+    )
     prompts: Literal["auto", "points", "box"] = Field(
         default="auto", description="where the subject's place comes from"
     )
@@ -66,7 +70,13 @@ class Segmenter(base.Segmenter):
         super().__init__(params, project)
         checkpoint = project / params.checkpoint
         self.predictor = SamPredictor(_sam_checkpoint.open(checkpoint).to(params.device))
-        self.identity = {"checkpoint": manifest.digest(_sam_checkpoint.weights_file(checkpoint))}
+        found = manifest.digest(_sam_checkpoint.weights_file(checkpoint))
+        if params.revision not in ("main", found):
+            raise UserError(
+                f"segmenter {params.checkpoint!r}: its digest is {found}, but `revision` beside it asks for "
+                f"{params.revision}; restore the weights, or write `revision: {found}`"
+            )
+        self.identity = {"checkpoint": found}
 
     @torch.inference_mode()
     def find(self, image: np.ndarray) -> base.Mask:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from segment_anything import SamPredictor, sam_model_registry
 
 from tasks.segmenters import _sam_checkpoint, sam
+from tasks.shared import manifest
 from tasks.shared.errors import UserError
 
 WITH_POSITIONS = {  # a small Sam built like an official one: relative positions, eight heads in the decoder
@@ -80,6 +81,14 @@ def test_a_lone_state_dict_opens_and_predicts_as_the_model_it_came_from(official
     np.testing.assert_array_equal(answers[0][0], answers[1][0])
     segmenter = sam.Segmenter(sam.Params(checkpoint="official.safetensors"), tmp_path)
     assert segmenter.segment(image).pixels.shape == (90, 120)
+
+
+def test_other_weights_than_the_pinned_ones_are_refused(tiny_sam):
+    digest = manifest.digest(_sam_checkpoint.weights_file(tiny_sam))
+    pinned = sam.Segmenter(sam.Params(checkpoint=str(tiny_sam), revision=digest))
+    assert pinned.identity == {"checkpoint": digest}
+    with pytest.raises(UserError, match=f"write `revision: {digest}`"):
+        sam.Segmenter(sam.Params(checkpoint=str(tiny_sam), revision="0" * 64))
 
 
 def test_pickles_are_converted_once_and_never_opened_otherwise(official, tmp_path, monkeypatch):
