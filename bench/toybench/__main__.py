@@ -32,6 +32,9 @@ from tasks.shared.settings import Base, Settings, find_project, load
 from tasks.shared.subject import read as read_subject
 from tasks.toyworld.dataset import write_dataset
 
+ROW_PARAMS = ("segment", "class_prior", "fine_tune", "methods", "sample")
+"""Sections that a row was made under; what scores it is in its harness."""
+
 
 def main() -> int:
     """Command line."""
@@ -83,7 +86,7 @@ def main() -> int:
             "split": given.split,
             "harness": harness_of(bench),
             "base": bench.backbone.identity,
-            "params": {key: used[key] for key in ("class_prior", "fine_tune", "methods", "sample")},
+            "params": {key: used[key] for key in ROW_PARAMS},
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "failed": broken,
             **provenance.of_tree(project),
