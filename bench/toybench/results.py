@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.toybench.scores import PER_PICTURE
+from bench.toybench.settings import UNTRAINED
 from tasks.metrics._intervals import Bootstrap, Interval
 from tasks.shared import folders
 from tasks.toyworld.identity import SPLITS_FILE
@@ -97,16 +98,32 @@ def by_harness(split: str) -> dict[str, dict[str, dict[str, Any]]]:
     return {harness: groups[harness] for harness in sorted(groups, key=latest, reverse=True)}
 
 
+def incomparable(left: dict[str, Any], right: dict[str, Any]) -> str | None:
+    """Why two rows say nothing about each other; None: they do."""
+    if left["harness"] != right["harness"]:
+        return "by different harnesses"
+    if len({cut_by(row) for row in (left, right)} - {None}) > 1:
+        return "photos cut by different segmenters"
+    return None
+
+
+def cut_by(row: dict[str, Any]) -> str | None:
+    """Which segmenter cut what a row was trained on; None: it was trained on nothing. Rows of early days do not say."""
+    if row["name"] in UNTRAINED:
+        return None
+    return json.dumps(row["params"].get("segment", {}).get("segmenter"), sort_keys=True)
+
+
 def difference(left: dict[str, Any], right: dict[str, Any], score: str) -> tuple[float, Interval | None]:
     """Mean of left - right over what both have, and its interval.
 
     Pairs are (subject, seed), or subjects for what is measured once a subject.
 
     Raises:
-        ValueError: the rows were measured by different harnesses, or share nothing.
+        ValueError: the rows are `incomparable`, or share nothing.
     """
-    if left["harness"] != right["harness"]:
-        raise ValueError(f"{left['name']} and {right['name']} were measured by different harnesses")
+    if why := incomparable(left, right):
+        raise ValueError(f"{left['name']} and {right['name']}: {why}")
     ours, theirs = _values(left, score), _values(right, score)
     pairs = {key: value - theirs[key] for key, value in ours.items() if key in theirs}
     if not pairs:

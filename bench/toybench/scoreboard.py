@@ -99,8 +99,8 @@ def verdict(claim: Content, rows: dict[str, Content]) -> tuple[str, str]:
     left, right = rows.get(claim["left"]), rows.get(claim["right"])
     if left is None or right is None:
         return "not measured", ""
-    if left["harness"] != right["harness"]:
-        return "not measured", "by different harnesses"
+    if why := results.incomparable(left, right):
+        return "not measured", why
     value, interval = results.difference(left, right, claim["score"])
     if interval is None:
         return "not seen", f"{value:+.3f}, no interval"
@@ -117,10 +117,13 @@ def _of_subjects(row: Content, name: str) -> float:
 
 def _split(rows: dict[str, Content]) -> list[str]:
     order = sorted(rows.values(), key=lambda row: (row["name"] not in UNTRAINED, row["name"]))
+    newest = max(
+        (row for row in order if results.cut_by(row)), key=lambda row: row.get("when", ""), default=None
+    )
     pieces = [
         _table(
             ["row", *PER_PICTURE],
-            [[_named(row), *(_cell(row, name) for name in PER_PICTURE)] for row in order],
+            [[_named(row, newest), *(_cell(row, name) for name in PER_PICTURE)] for row in order],
         )
     ]
     pieces.append("(x - floor) / (ceiling - floor), where floor is `base`:")
@@ -185,9 +188,12 @@ def _normalised(rows: dict[str, Content], order: Sequence[Content]) -> str:
     return _table(["row", *names], [[row["name"], *(place(row, name) for name in names)] for row in order])
 
 
-def _named(row: Content) -> str:
+def _named(row: Content, newest: Content | None = None) -> str:
+    """A row's name, and what keeps it from being compared with the one measured last."""
     known = settings.read(row["name"]).says if row["name"] in settings.names() else row["says"]
-    return f"`{row['name']}` {known}" + (" (dirty tree)" if row["dirty"] else "")
+    apart = newest is not None and results.incomparable(row, newest) is not None
+    by = " (photos cut by an earlier segmenter)" if apart else ""
+    return f"`{row['name']}` {known}{by}" + (" (dirty tree)" if row["dirty"] else "")
 
 
 def _cell(row: Content, name: str) -> str:

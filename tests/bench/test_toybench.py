@@ -135,13 +135,14 @@ def test_pasting_a_photo_is_called_a_copy_and_a_true_picture_is_not(judge: Image
     assert pasted[1] > 0.3 > 0 > right[1]
 
 
-def row(name: str, shift: float, harness: str = "h") -> dict:
+def row(name: str, shift: float, harness: str = "h", segmenter: str = "sam") -> dict:
     """A result of eight subjects and two seeds; `shift` is added to every sim_gt."""
     rng = np.random.default_rng(3)
     table = {
         f"s{n}": {str(seed): {"sim_gt": float(rng.normal()) + shift} for seed in (1, 2)} for n in range(8)
     }
-    return {"name": name, "harness": harness, "table": table, "per_subject": {}}
+    params = {"segment": {"segmenter": {"name": segmenter}}}
+    return {"name": name, "harness": harness, "params": params, "table": table, "per_subject": {}}
 
 
 CLAIM = {"says": "", "source": "", "score": "sim_gt", "left": "a", "right": "b"}
@@ -163,6 +164,13 @@ def test_a_claim_is_not_seen_in_noise_and_not_measured_across_harnesses():
     assert scoreboard.verdict(CLAIM, {"b": row("b", 0.0)})[0] == "not measured"
     with pytest.raises(ValueError, match="different harnesses"):
         results.difference(row("a", 1.0), row("b", 0.0, "other"), "sim_gt")
+
+
+def test_rows_whose_photos_were_cut_by_different_segmenters_are_not_compared():
+    rows = {"a": row("a", 1.0), "b": row("b", 0.0, segmenter="whole_frame")}
+    assert scoreboard.verdict(CLAIM, rows) == ("not measured", "photos cut by different segmenters")
+    untrained = row("base", 0.0, segmenter="whole_frame")  # had no photos
+    assert results.difference(rows["a"], untrained, "sim_gt")[0] == pytest.approx(1.0)
 
 
 def test_rows_of_an_earlier_harness_are_kept_and_stand_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -219,7 +227,7 @@ def test_every_claim_and_row_is_well_formed():
     for name in settings.names():
         setting = settings.read(name)
         assert len(f"{name}-{max(subjects(), key=len)}{TWIN}") <= 63
-        assert set(setting.overrides) <= {"fine_tune", "methods"}
+        assert set(setting.overrides) <= {"fine_tune", "methods", "sample"}
         assert "{" not in setting.calls("dog")
     assert settings.read("wrong_class_word").calls("dog") == "sks car"
     assert settings.read("no_class_word").calls("dog") == "sks"

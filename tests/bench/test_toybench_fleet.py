@@ -91,6 +91,8 @@ def test_a_row_becomes_a_result_and_a_page(row, tmp_path: Path, monkeypatch: pyt
         "name": "tiny",
         "says": "two steps",
         "harness": "h",
+        "when": "2026-01-01",
+        "params": {"segment": {"segmenter": {"name": "sam"}}},
         "dirty": True,
         "peak_memory_mb": 1,
         **results.summary([one for one in rows if one["seed"]], {NAME: about}),
