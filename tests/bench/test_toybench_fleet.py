@@ -12,6 +12,7 @@ from bench.toybench.settings import Setting
 from tasks.backbones.base import open_base
 from tasks.class_prior import Params as ClassPriorParams
 from tasks.metrics._judges import ImageJudge, Judges, TextJudge
+from tasks.sample import Params as SampleParams
 from tasks.segmenters import whole_frame
 from tasks.shared.errors import UserError
 from tasks.shared.settings import find_project, load
@@ -67,6 +68,12 @@ def test_rows_whose_subjects_share_their_steps_have_a_fleet_of_their_own(tmp_pat
     assert [load(home.params_file).machine.subjects_at_once for home in (alone, together)] == [1, 8]
     for home in (alone, together):
         assert load(home.params_file).section(ClassPriorParams, "class_prior").num_class_images == 2
+
+
+def test_rows_are_drawn_alike_whatever_params_yaml_ships(tmp_path: Path):
+    home = fleet.workspace(find_project(results.HERE), tmp_path / "toybench", {})
+    assert load(home.params_file).section(SampleParams, "sample").num_inference_steps == 15
+    assert settings.read("sampler_8").overrides["sample"] == {"num_inference_steps": 8}
 
 
 def test_every_prompt_is_drawn_and_judged(row):
