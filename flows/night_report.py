@@ -22,6 +22,7 @@ from tasks.reporting import fleet, paired
 from tasks.reporting.fleet import FleetRow
 from tasks.shared import params
 from tasks.shared.errors import UserError
+from tasks.shared.folders import read_mapping
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def snapshots(workspace: Workspace, stale: Iterable[Forecast]) -> dict[str, Snap
         subject = workspace.subject(forecast.name)
         evaluated = subject.folder / "evaluate"
         found[forecast.name] = Snapshot(
-            _metrics(subject), _json(evaluated / "scores.json"), len(history.read(subject))
+            _metrics(subject), read_mapping(evaluated / "scores.json"), len(history.read(subject))
         )
     return found
 
@@ -201,7 +202,7 @@ def _row(
             seconds = sum(version.seconds for version in versions) or None
             size = _recorded_bytes(folder / "dvc.lock", ran)
             paired_changes = paired.changes(
-                before.scores, _json(folder / "evaluate" / "scores.json"), tuple(fleet.COLUMNS)
+                before.scores, read_mapping(folder / "evaluate" / "scores.json"), tuple(fleet.COLUMNS)
             )
             if not error:
                 state = "changed" if before.versions else "new"
@@ -243,13 +244,5 @@ def _class_word(folder: Path) -> str:
 
 
 def _metrics(subject: SubjectFolder) -> dict[str, float]:
-    content = _json(subject.folder / "evaluate" / "metrics.json")
+    content = read_mapping(subject.folder / "evaluate" / "metrics.json")
     return {key: value for key, value in content.items() if isinstance(value, int | float)}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

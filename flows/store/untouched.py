@@ -17,7 +17,7 @@ from pathlib import Path
 
 from flows.store import recorded
 from flows.workspace import SubjectFolder, Workspace
-from tasks.shared.folders import staged_file
+from tasks.shared.folders import read_mapping, staged_file
 
 FILE = "fresh.json"
 _MEMBER = re.compile(r'"md5": "([0-9a-f]{32})"')
@@ -29,7 +29,7 @@ class Untouched:
 
     def __init__(self, workspace: Workspace):
         self.workspace, self._path = workspace, workspace.state / FILE
-        self._known: dict[str, str] = _read(self._path)
+        self._known: dict[str, str] = read_mapping(self._path)
         self._seen: dict[str, str] = {}
         self._shared: dict[str, str] = {}  # by class: what all its subjects depend on
 
@@ -52,7 +52,7 @@ class Untouched:
             for name, digest in self._known.items()
             if (self.workspace.subjects_folder / name).exists()
         }
-        if known == _read(self._path):
+        if known == read_mapping(self._path):
             return
         with staged_file(self._path) as fresh:
             fresh.write_text(json.dumps(known, indent=0), encoding="utf-8")
@@ -123,11 +123,3 @@ def _stat(path: Path) -> str:
 
 def _line(path: str, found: os.stat_result) -> str:
     return f"{path}:{found.st_size}:{found.st_mtime_ns}:{found.st_ino}\n"
-
-
-def _read(path: Path) -> dict[str, str]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.shared import manifest
 from tasks.shared.errors import UserError
-from tasks.shared.folders import staged_file
+from tasks.shared.folders import read_mapping, staged_file
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class Store:
 
     def __init__(self, folder: Path, key: Mapping[str, Any]):
         self.folder, self.key = folder, json.loads(json.dumps(key))
-        state = _read_json(folder / "state.json")
+        state = read_mapping(folder / "state.json")
         if state.get("key") != self.key:
             shutil.rmtree(folder, ignore_errors=True)
             state = {}
@@ -31,7 +31,7 @@ class Store:
 
     def entry(self, index: int) -> dict[str, Any]:
         """Of one picture; empty while it is not finished."""
-        found = _read_json(self.folder / f"{index:04d}.json")
+        found = read_mapping(self.folder / f"{index:04d}.json")
         if found.get("file") and not (self.folder / found["file"]).is_file():
             return {}
         return found
@@ -73,15 +73,6 @@ class Store:
         _write_json(
             self.folder / "state.json", {"key": self.key, "judge_knows_class": self.judge_knows_class}
         )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Content of a resume file; empty if it is missing or was cut off."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

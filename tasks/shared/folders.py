@@ -109,6 +109,15 @@ def _flush(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Content of a JSON file of ours; empty if it is missing, damaged or holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def append_line(path: Path, content: dict[str, Any]) -> None:
     """Add a line of JSON that is on the disk afterwards; one that a crash cut short before stays a line of its own."""
     with _explained(path):
