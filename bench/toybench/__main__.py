@@ -19,21 +19,17 @@ from bench.toybench.measure import Bench, Row, of_subject
 from bench.toybench.prompts import asked_of
 from bench.toybench.toys import toy
 from flows import timings
-from flows.workspace import SubjectFolder, Workspace
+from flows.workspace import Workspace
 from tasks.backbones._warm import take
 from tasks.evaluate import Params as EvaluateParams
 from tasks.metrics._judges import ImageJudge, Judges, TextJudge
 from tasks.pretrain.renders import Renders
 from tasks.sample import SEED_OFFSET
 from tasks.sample import Params as SampleParams
-from tasks.shared import params, plugins
+from tasks.shared import plugins
 from tasks.shared.errors import UserError
 from tasks.shared.settings import Base, Settings, find_project, load
-from tasks.shared.subject import read as read_subject
 from tasks.toyworld.dataset import write_dataset
-
-ROW_PARAMS = ("segment", "class_prior", "fine_tune", "methods", "sample")
-"""Sections that a row was made under; what scores it is in its harness."""
 
 
 def main() -> int:
@@ -65,8 +61,8 @@ def main() -> int:
     home_of = partial(fleet.home_of, project, work, changes)
     if given.photos:
         return on_photos(project, home_of, given.rows, photos.entries(given.photos), seeds)
-    params_file = fleet.workspace(project, work, changes).params_file
-    told = load(params_file)
+    plain = fleet.workspace(project, work, changes)
+    told = load(plain.params_file)
     bench = judges_of(project, told)
     failed = []
     for name in given.rows:
@@ -74,19 +70,19 @@ def main() -> int:
             says = settings.UNTRAINED[name]
             rows = untrained(bench, told, name, names, seeds)
             per_subject, broken = dict[str, Any](), dict[str, Any]()
-            used = params.read_yaml(params_file)
+            used = fleet.used(plain)
         else:
             setting = settings.read(name)
             says, home = setting.says, home_of(setting)
             rows, per_subject, broken = trained(bench, home, setting, names, seeds)
-            used = used_by(home, home.subject(fleet.folder_name(setting, names[0])))
+            used = fleet.used(home, home.subject(fleet.folder_name(setting, names[0])))
         content = {
             "name": name,
             "says": says,
             "split": given.split,
             "harness": harness_of(bench),
             "base": bench.backbone.identity,
-            "params": {key: used[key] for key in ROW_PARAMS},
+            "params": used,
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "failed": broken,
             **provenance.of_tree(project),
@@ -96,13 +92,6 @@ def main() -> int:
         failed += list(broken)
     scoreboard.write(project / "docs" / "scoreboard.md")
     return 1 if failed else 0
-
-
-def used_by(home: Workspace, folder: SubjectFolder) -> dict[str, Any]:
-    """The params of a row as its subjects have them, without the prompts, which are each subject's own."""
-    _, overrides = read_subject(folder.subject_file)
-    overrides["sample"].pop("prompts", None)
-    return params.merged(params.read_yaml(home.params_file), overrides)
 
 
 def on_photos(
@@ -123,10 +112,14 @@ def on_photos(
         home = home_of(setting)
         broken = fleet.failures(fleet.run(home, setting, entries, seeds))
         done = [entry for entry in entries if fleet.folder_name(setting, entry.name) not in broken]
+        told = load(home.params_file)
+        judges = told.section(EvaluateParams, "evaluate").model_dump_json()
         content = {
             "name": name,
             "says": setting.says,
-            "base": load(home.params_file).section(Base, "base").model_dump(),
+            "harness": results.harness([judges], results.OF_PHOTOS),
+            "base": told.section(Base, "base").model_dump(),
+            "params": fleet.used(home, home.subject(fleet.folder_name(setting, entries[0].name))),
             "failed": broken,
             **provenance.of_tree(project),
             **photos.summary(

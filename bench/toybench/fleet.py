@@ -23,12 +23,15 @@ from flows.lock import held
 from flows.workspace import SubjectFolder, Workspace, write_if_changed, write_subject
 from tasks.reporting.fleet import FleetRow
 from tasks.shared import folders, images, params, progress
+from tasks.shared.subject import read as read_subject
 from tasks.toyworld.render import render
 
 PHOTO_PX = 512  # side of a subject's photos
 MODELS = ("miniature", "judges", "segmenters")
 DRAWN = {"sample": {"num_inference_steps": 15}}
 """How rows are drawn that do not say otherwise, whatever params.yaml ships, so that those of different days compare."""
+ROW_PARAMS = ("segment", "class_prior", "fine_tune", "methods", "sample")
+"""Sections that a row was made under; what scores it is in its harness."""
 
 
 def home_of(project: Path, root: Path, changes: dict[str, Any], setting: Setting) -> Workspace:
@@ -126,6 +129,16 @@ def run(
     names = [enter(fleet, setting, entry, seeds).name for entry in entries]
     with prefect_api.connection(fleet) as wait, personalize.settings(wait()):
         return nightly.run(fleet, names, tell).rows
+
+
+def used(home: Workspace, folder: SubjectFolder | None = None) -> dict[str, Any]:
+    """ROW_PARAMS as a row's subject has them, without the prompts, which are each subject's own; None: of an untrained row."""
+    told = params.read_yaml(home.params_file)
+    if folder:
+        _, overrides = read_subject(folder.subject_file)
+        overrides["sample"].pop("prompts", None)
+        told = params.merged(told, overrides)
+    return {key: told[key] for key in ROW_PARAMS}
 
 
 def failures(outcome: Sequence[FleetRow]) -> dict[str, str]:

@@ -24,15 +24,19 @@ FOLDER = HERE / "results"
 BOOTSTRAP = Bootstrap(resamples=2000, confidence=0.95, seed=0)
 Row = dict[str, Any]
 
+OF_SUBJECTS = ("lookalikes", "measure", "prompts", "scores", "toys", "truth")
+OF_STYLES = ("style_bench", "styles")
+OF_PHOTOS = ("photos",)
 
-def harness(judges: Sequence[str]) -> str:
+
+def harness(judges: Sequence[str], measuring: Sequence[str] = OF_SUBJECTS) -> str:
     """Digest of everything that turns pictures into numbers: rows compare only under the same one.
 
     Args:
         judges: digests of the judges' weights.
+        measuring: files of this folder that do it.
     """
     told = hashlib.sha256("".join(judges).encode())
-    measuring = ("lookalikes", "measure", "prompts", "scores", "toys", "truth")
     for path in [
         *(HERE / f"{name}.py" for name in measuring),
         HERE.parent / "attribute_judge.py",

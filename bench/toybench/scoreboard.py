@@ -62,12 +62,11 @@ def _validation() -> list[str]:
 
 
 def _styles() -> list[str]:
-    """The ten style sets, whose scores are others."""
-    rows = sorted(
-        results.read("styles").values(), key=lambda row: (row["name"] not in UNTRAINED, row["name"])
-    )
-    if not rows:
+    """The ten style sets, whose scores are others; those of the latest harness."""
+    groups = list(results.by_harness("styles").values())
+    if not groups:
         return []
+    rows = sorted(groups[0].values(), key=lambda row: (row["name"] not in UNTRAINED, row["name"]))
     names = list(rows[0]["scores"])
     per_style = sorted({style for row in rows for style in row["per_style"]})
     return [

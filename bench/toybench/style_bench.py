@@ -114,7 +114,8 @@ def main() -> int:
     parser.add_argument("--sets", nargs="+", choices=list(STYLES), default=list(STYLES))
     given, project = parser.parse_args(), find_project(Path.cwd())
     work = project / ".work" / "toybench"
-    told = load(fleet.workspace(project, work, {}).params_file)
+    plain = fleet.workspace(project, work, {})
+    told = load(plain.params_file)
     write_dataset(project / "data" / "toyworld" / "judge", count=8000, seed=2, split="judge")
     eye = attribute_judge.trained(
         Renders(project / "data" / "toyworld" / "judge"), project / ".work" / "bench"
@@ -126,16 +127,21 @@ def main() -> int:
             says = settings.UNTRAINED[name]
             broken: dict[str, str] = {}
             pictures = {style: untrained(name, style, backbone, told) for style in given.sets}
+            used = fleet.used(plain)
         else:
             setting = settings.read(name)
             says = setting.says
-            pictures, broken = trained(setting, given.sets, fleet.home_of(project, work, {}, setting))
+            home = fleet.home_of(project, work, {}, setting)
+            pictures, broken = trained(setting, given.sets, home)
+            used = fleet.used(home, home.subject(fleet.folder_name(setting, given.sets[0])))
         rows = [row for style, drawn in pictures.items() for row in critic.scores(style, drawn)]
         content = {
             "name": name,
             "says": says,
             "split": "styles",
+            "harness": results.harness([], results.OF_STYLES),
             "base": backbone.identity,
+            "params": used,
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "failed": broken,
             **provenance.of_tree(project),
