@@ -2,8 +2,8 @@
 
     python -m bench.miniature [--photos FOLDER_OF_FOLDERS_OF_PHOTOS] [--only judges]
 
-Renders held-out pictures if they are not there, trains the bench's own judge (bench/attribute_judge.py; kept in .work/bench),
-draws 1,000 prompts with the shipped defaults, and measures autoencoder, judges and segmenter as they lie in data/.
+Renders pictures if they are not there, draws 1,000 prompts with the shipped defaults, looks at them with the bench's own eye
+(bench/eye.py), and measures autoencoder, judges and segmenter as they lie in data/.
 Nothing is tuned on these pictures. `t2i_colour_accuracy` is a share of what the judge reaches on true renders.
 """
 
@@ -18,6 +18,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from bench import attribute_judge, spread
+from bench.eye import open_eye
 from tasks.backbones.base import open_base
 from tasks.class_prior import Params as PriorParams
 from tasks.pretrain import (
@@ -38,11 +39,9 @@ from tasks.toyworld.dataset import write_dataset
 SEED, BATCH = 11, 20
 PARTS = ("judges", "autoencoder", "drawing")
 """Judges and segmenter; what is kept of a picture; what is drawn."""
-RENDERED = (  # folder, pictures, seed, individuals, objects in a scene
-    ("heldout", 2000, 5, "heldout", None),
-    ("judge", 8000, 2, "judge", None),
-    ("pairs", 3000, 4, "judge", 2),
-    ("train", 24600, 1, "train", None),
+RENDERED = (  # folder, pictures, seed, individuals
+    ("heldout", 2000, 5, "heldout"),
+    ("train", 24600, 1, "train"),
 )
 
 
@@ -90,9 +89,7 @@ def drawing(project: Path, data: Path, sheet: Path, count: int) -> dict[str, flo
     shown = [*_some(pictures, 56), *_some(both, 8)]
     images.save(sheet, images.grid([shown[row * 8 : row * 8 + 8] for row in range(8)]))
     heldout = Renders(data / "heldout")
-    kept = project / ".work" / "bench"
-    judge = attribute_judge.trained(Renders(data / "judge"), kept)
-    judge = attribute_judge.taught_pairs(judge, Renders(data / "pairs"), kept)
+    judge = open_eye()
     single = [n for n, scene in enumerate(heldout.scenes) if len(scene["objects"]) == 1]
     double = [n for n, scene in enumerate(heldout.scenes) if len(scene["objects"]) == 2]
     true = attribute_judge.right(
@@ -171,8 +168,8 @@ def main() -> None:
     given, project = parser.parse_args(), settings.find_project(Path.cwd())
     data, out = project / "data" / "toyworld", project / "data" / "miniature"
     needed = RENDERED if "drawing" in given.only else RENDERED[:1]  # the rest look at held-out renders alone
-    for name, count, seed, split, objects in needed:
-        write_dataset(data / name, count=count, seed=seed, split=split, objects=objects)
+    for name, count, seed, split in needed:
+        write_dataset(data / name, count=count, seed=seed, split=split)
     quality: dict[str, float] = {}
     if set(given.only) != set(PARTS):
         quality |= json.loads((out / "quality.json").read_text(encoding="utf-8"))

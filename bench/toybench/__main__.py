@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import attribute_judge, provenance
+from bench import provenance
+from bench.eye import open_eye
 from bench.toybench import fleet, photos, results, scoreboard, settings
 from bench.toybench.measure import Bench, Row, of_subject
 from bench.toybench.prompts import asked_of
@@ -23,13 +24,11 @@ from flows.workspace import Workspace
 from tasks.backbones._warm import take
 from tasks.evaluate import Params as EvaluateParams
 from tasks.metrics._judges import ImageJudge, Judges, TextJudge
-from tasks.pretrain.renders import Renders
 from tasks.sample import SEED_OFFSET
 from tasks.sample import Params as SampleParams
 from tasks.shared import plugins
 from tasks.shared.errors import UserError
 from tasks.shared.settings import Base, Settings, find_project, load
-from tasks.toyworld.dataset import write_dataset
 
 
 def main() -> int:
@@ -141,13 +140,10 @@ def judges_of(project: Path, told: Settings) -> Bench:
         ImageJudge(options.dino, options.dino_revision, project, options.batch_size),
         TextJudge(options.clip, options.clip_revision, project, options.batch_size),
     )
-    data = project / "data" / "toyworld"
-    write_dataset(data / "judge", count=8000, seed=2, split="judge")
-    eye = attribute_judge.trained(Renders(data / "judge"), project / ".work" / "bench")
     module, chosen = plugins.configure(
         "segmenters", options.segmenter or {"name": "sam"}, "evaluate.segmenter"
     )
-    return Bench(judges, eye, module.Segmenter(chosen, project), take(told.base))
+    return Bench(judges, open_eye(), module.Segmenter(chosen, project), take(told.base))
 
 
 def harness_of(bench: Bench) -> str:

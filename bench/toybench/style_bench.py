@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import attribute_judge, provenance, spread
+from bench import provenance, spread
 from bench.attribute_judge import AttributeJudge
+from bench.eye import open_eye
 from bench.toybench import fleet, results, scoreboard, settings, styles
 from bench.toybench.scores import names as names_seen
 from bench.toybench.styles import STYLES, Wanted
@@ -29,12 +30,11 @@ from flows.lock import held
 from flows.workspace import Workspace
 from tasks.backbones._warm import take
 from tasks.backbones.base import Backbone
-from tasks.pretrain.renders import Renders, to_pixels
+from tasks.pretrain.renders import to_pixels
 from tasks.sample import SEED_OFFSET
 from tasks.sample import Params as SampleParams
 from tasks.shared import folders, images, progress, samples
 from tasks.shared.settings import Settings, find_project, load
-from tasks.toyworld.dataset import write_dataset
 
 CLASS_WORD, SEEDS = "picture", (1, 2)
 WHOLE = {"segment": {"segmenter": {"name": "whole_frame"}}}  # a style is all of a picture
@@ -116,12 +116,8 @@ def main() -> int:
     work = project / ".work" / "toybench"
     plain = fleet.workspace(project, work, {})
     told = load(plain.params_file)
-    write_dataset(project / "data" / "toyworld" / "judge", count=8000, seed=2, split="judge")
-    eye = attribute_judge.trained(
-        Renders(project / "data" / "toyworld" / "judge"), project / ".work" / "bench"
-    )
     backbone = take(told.base)
-    critic, failed = Critic(eye, backbone.size_px), 0
+    critic, failed = Critic(open_eye(), backbone.size_px), 0
     for name in given.rows:
         if name in settings.UNTRAINED:
             says = settings.UNTRAINED[name]
