@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import provenance
-from bench.eye import open_eye
+from bench.eye import digest, open_eye
 from bench.toybench import fleet, photos, results, scoreboard, settings
 from bench.toybench.measure import Bench, Row, of_subject
 from bench.toybench.prompts import asked_of
@@ -80,6 +80,7 @@ def main() -> int:
             "says": says,
             "split": given.split,
             "harness": harness_of(bench),
+            "eye": digest(),
             "base": bench.backbone.identity,
             "params": used,
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

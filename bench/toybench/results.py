@@ -108,6 +108,8 @@ def incomparable(left: dict[str, Any], right: dict[str, Any]) -> str | None:
         return "by different harnesses"
     if len({cut_by(row) for row in (left, right)} - {None}) > 1:
         return "photos cut by different segmenters"
+    if len({row.get("eye") for row in (left, right)} - {None}) > 1:  # rows of early days do not say
+        return "seen by different eyes of the bench"
     return None
 
 

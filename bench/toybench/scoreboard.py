@@ -190,8 +190,8 @@ def _normalised(rows: dict[str, Content], order: Sequence[Content]) -> str:
 def _named(row: Content, newest: Content | None = None) -> str:
     """A row's name, and what keeps it from being compared with the one measured last."""
     known = settings.read(row["name"]).says if row["name"] in settings.names() else row["says"]
-    apart = newest is not None and results.incomparable(row, newest) is not None
-    by = " (photos cut by an earlier segmenter)" if apart else ""
+    why = results.incomparable(row, newest) if newest else None
+    by = f" (beside the latest row: {why})" if why else ""
     return f"`{row['name']}` {known}{by}" + (" (dirty tree)" if row["dirty"] else "")
 
 

@@ -22,7 +22,7 @@ import torch
 
 from bench import provenance, spread
 from bench.attribute_judge import AttributeJudge
-from bench.eye import open_eye
+from bench.eye import digest, open_eye
 from bench.toybench import fleet, results, scoreboard, settings, styles
 from bench.toybench.scores import names as names_seen
 from bench.toybench.styles import STYLES, Wanted
@@ -135,7 +135,7 @@ def main() -> int:
             "name": name,
             "says": says,
             "split": "styles",
-            "harness": results.harness([], results.OF_STYLES),
+            "harness": results.harness([digest()], results.OF_STYLES),
             "base": backbone.identity,
             "params": used,
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

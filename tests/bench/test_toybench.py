@@ -166,6 +166,15 @@ def test_a_claim_is_not_seen_in_noise_and_not_measured_across_harnesses():
         results.difference(row("a", 1.0), row("b", 0.0, "other"), "sim_gt")
 
 
+def test_rows_that_different_eyes_have_seen_are_not_compared():
+    one, other, early = row("a", 1.0) | {"eye": "1"}, row("b", 0.0) | {"eye": "2"}, row("b", 0.0)
+    assert scoreboard.verdict(CLAIM, {"a": one, "b": other}) == (
+        "not measured",
+        "seen by different eyes of the bench",
+    )
+    assert scoreboard.verdict(CLAIM, {"a": one, "b": early})[0] == "holds"
+
+
 def test_rows_whose_photos_were_cut_by_different_segmenters_are_not_compared():
     rows = {"a": row("a", 1.0), "b": row("b", 0.0, segmenter="whole_frame")}
     assert scoreboard.verdict(CLAIM, rows) == ("not measured", "photos cut by different segmenters")
