@@ -5,7 +5,7 @@ by the class that the weights' own model_index.json names. Methods and stages kn
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -196,7 +196,7 @@ class Backbone:
                 f"size_px: {options.size_px} is no multiple of {self.scale}, the base's pixels per latent"
             )
         distinct = list(dict.fromkeys(prompts))
-        with torch.no_grad():
+        with self._still():
             encoded = Conditioning.cat(
                 [self.encode_prompts([text], options.size_px) for text in distinct or [""]]
             )
@@ -206,11 +206,26 @@ class Backbone:
 
             def drawn(part: Sequence[tuple[str, int]]) -> np.ndarray:
                 conditioning = encoded.rows([distinct.index(text) for text, _ in part])
-                return self._draw(conditioning, unconditional, [seed for _, seed in part], options)
+                with self._still():
+                    return self._draw(conditioning, unconditional, [seed for _, seed in part], options)
 
             yield np.concatenate(memory.in_halves(drawn, wanted))
 
-    @torch.no_grad()
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """Nothing asks for a gradient inside, parameters in training neither: some kernels look at that and round otherwise, so
+        that a model that is being trained would draw another last bit than the same one loaded from its file.
+        """
+        moving = [p for module in self.modules.values() for p in module.parameters() if p.requires_grad]
+        for parameter in moving:
+            parameter.requires_grad_(False)
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for parameter in moving:
+                parameter.requires_grad_(True)
+
     def _draw(
         self,
         conditioning: Conditioning,
