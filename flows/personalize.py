@@ -25,7 +25,6 @@ from flows.execution import Outcome
 from flows.store import sharing
 from flows.store.pipeline import Stage
 from flows.store.staleness import Verdict
-from flows.timings import Timings
 from flows.workspace import SubjectFolder, Workspace, find
 from tasks.shared import params
 from tasks.shared.errors import Transient
@@ -41,8 +40,7 @@ SHARE_AGAIN_AFTER_S = (5.0, 30.0, 120.0)
 SHOWN = ("progress", "report", "stages")
 """What a run leaves in the UI."""
 SHOWN_EVERY_S = 2.0
-"""Between two updates of the progress shown, and what a stage took last time to be worth one: shorter ones would wait for
-the server most of the time."""
+"""Between two updates of the progress shown: stages that take less would wait for the server most of the time."""
 
 Tell = Callable[[str, Outcome | Verdict], None]
 _listeners: list[Tell] = []
@@ -120,7 +118,6 @@ class _Progress:
         self.subject = subject
         self.artifact: Any = None
         self.shown = -SHOWN_EVERY_S  # time.monotonic()
-        self.timings = Timings(subject.workspace)
 
     def tell(self, event: Outcome | Verdict) -> None:
         for listener in _listeners:
@@ -132,9 +129,7 @@ class _Progress:
             log.info("%s: %s: %s in %.1f s", self.subject.name, event.stage, event.action, event.seconds)
 
     def _show(self, stage: str, why: str) -> None:
-        about_s = self.timings.about_s(self.subject.name, [stage])
-        short = about_s is not None and about_s < SHOWN_EVERY_S
-        if short or time.monotonic() - self.shown < SHOWN_EVERY_S:
+        if time.monotonic() - self.shown < SHOWN_EVERY_S:
             return
         self.shown = time.monotonic()
         files = (self.subject.prior / "dvc.yaml", self.subject.dvc_file)
