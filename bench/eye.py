@@ -5,7 +5,6 @@ are the judges' alone, with its head for several classes fitted to scenes of two
 data/miniature/quality.json as `bench_judge_...`.
 """
 
-import hashlib
 from pathlib import Path
 
 import safetensors.torch
@@ -13,7 +12,7 @@ import safetensors.torch
 from bench import attribute_judge
 from bench.attribute_judge import AttributeJudge
 from tasks.pretrain.renders import Renders
-from tasks.shared import folders, tensors
+from tasks.shared import folders, manifest, tensors
 from tasks.shared.settings import find_project
 from tasks.toyworld.dataset import write_dataset
 
@@ -31,7 +30,7 @@ def open_eye() -> AttributeJudge:
 
 def digest() -> str:
     """What tells it from another one: scores by different eyes are not compared."""
-    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:16]
+    return manifest.digest(WEIGHTS)[:16]
 
 
 def main() -> None:
