@@ -59,9 +59,8 @@ def run(segment: Path, prior: Path, out: Path, settings: Settings) -> None:
 def run_together(jobs: Sequence[Job]) -> dict[int, Exception]:
     """What `run` does for each job, several subjects trained in one step of one base.
 
-    Files, facts and digests of params are those of `run`; numbers differ, since sums over more rows are rounded elsewhere.
-    Adam makes them grow: under 1e-4 of the adapter after 3 steps (tests), 6 % after 300 on the miniature, where losses
-    differ by 0.006 at most (bench/fleet/stacked.py). Either goes on from the other's checkpoints.
+    Files, facts and digests of params are those of `run`. So is what is learnt: on a CPU to the last bit, whatever the company
+    (bench/fleet/stacked.py); on a GPU up to rounding, which Adam makes grow. Either goes on from the other's checkpoints.
 
     Returns:
         By a job's number why it was not finished; the others are not touched by that.

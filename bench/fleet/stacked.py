@@ -183,6 +183,7 @@ def equal(project: Path, given: argparse.Namespace) -> None:
             "members_compared": len(pairs),
             "steps": given.steps,
             "photos_a_batch": given.batch,
+            "threads": given.threads[0],
             "base": "miniature",
         }
         bar = "adapters of a group within 1e-4 of those trained alone, relative to their size"

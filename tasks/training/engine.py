@@ -283,7 +283,7 @@ class Run(Training):
         super().__init__([Member(method, options.seed, checkpoints)], backbone, options)
 
     def train(self, watch: Watch | None = None) -> list[Row]:
-        """Train, and return the curve.
+        """Train, show what was learnt, and return the curve.
 
         Raises:
             UserError: the loss stopped being a number.
@@ -292,6 +292,7 @@ class Run(Training):
         self.train_all()
         if self.members[0].failure:
             raise self.members[0].failure
+        self.show(0)
         return self.members[0].curve
 
 

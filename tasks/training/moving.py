@@ -1,4 +1,4 @@
-"""What moves in a training: the parameters of one subject, or those of several side by side.
+"""What moves in a training: the parameters of one subject alone, or those of one or several side by side.
 
 The engine's loop asks the same of both. Whatever is kept of a member is in the form of a training of its own, so that a
 checkpoint fits in any company.
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from tasks.backbones.base import Backbone
 from tasks.methods.base import Method
-from tasks.tuners.base import Stack
+from tasks.tuners.base import NotTogether, Stack
 
 State = dict[str, Any]
 
 
 class Alone:
-    """One subject: what its method prepared."""
+    """One subject that can have no company: what its method prepared."""
 
     stacked = False
 
@@ -55,7 +55,8 @@ class Alone:
 
 
 class SideBySide(Alone):
-    """Several subjects, each parameter a tensor [members ...]. For optimizers that treat every number by itself."""
+    """Subjects that may be several, each parameter a tensor [members ...]. Several want an optimizer that treats every number
+    by itself."""
 
     stacked = True
 
@@ -73,10 +74,10 @@ class SideBySide(Alone):
 
     @torch.no_grad()
     def clip(self, max_norm: float) -> list[Tensor]:
-        """Each member by its own norm, as `clip_grad_norm_` does."""
+        """Each member by its own norm, as `clip_grad_norm_` does; one norm of all rows would be summed in another order."""
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norms = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
-        total = torch.linalg.vector_norm(norms, dim=0)
+        each = zip(*gradients, strict=True)
+        total = torch.stack([nn.utils.get_total_norm(own) for own in each])
         scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
@@ -116,14 +117,18 @@ class SideBySide(Alone):
 
 
 def of(methods: Sequence[Method], backbone: Backbone, starts: Sequence[AbstractContextManager[Any]]) -> Alone:
-    """Make trainable what moves.
+    """Make trainable what moves; a single subject, where it can, by the arithmetic of company, so that company changes nothing.
 
     Args:
         starts: the chance by which each subject begins.
     Raises:
-        UserError: as the method.
+        UserError: as the method, or several cannot be trained on this base.
     """
-    if len(methods) > 1:
-        return SideBySide(methods[0].stack(backbone, starts))
+    if methods[0].common() is not None:
+        try:
+            return SideBySide(methods[0].stack(backbone, starts))
+        except NotTogether:
+            if len(methods) > 1:
+                raise
     with starts[0]:
         return Alone(methods[0].prepare(backbone))

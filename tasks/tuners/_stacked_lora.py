@@ -1,7 +1,8 @@
-"""LoRA of several subjects in one pass: stacked factors beside each frozen layer, one batched product for all.
+"""LoRA of one or several subjects in one pass: stacked factors beside each frozen layer, one batched product for all.
 
 PEFT's own mixed batches refuse training. Here each layer's factors are A [k r in ..] and B [k out r ..], a pass has the rows of
-member after member, and PEFT's adapter rests meanwhile; it shows single members outside of the joint passes.
+member after member, and PEFT's adapter rests meanwhile; it shows single members outside of the joint passes. A member's products
+are of the same shape in any company, and of itself alone.
 
 A convolution's A is a matrix product for all taps at once whose results are then shifted and added: on a CPU that takes half the
 time of convolving subject by subject, and less than a grouped convolution or unfolding (bench/fleet/stacked.py has the figures).
@@ -12,12 +13,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft.tuners.lora import Conv2d, Linear, LoraLayer
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.shared.errors import UserError
-from tasks.tuners import base
+from tasks.tuners import _row_by_row, base
 
 Update = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
 """(input, the frozen layer's output, A, B, scale) -> the output with every member's update."""
@@ -29,22 +29,18 @@ class Stack(base.Stack):
     def __init__(
         self, networks: Mapping[str, nn.Module], plain: Sequence[nn.Parameter], values: list[list[Tensor]]
     ):
-        """Put the stacked update behind every wrapped layer.
-
-        Raises:
-            UserError: a layer of a kind or a base with dropout, where the result would not be that of training alone.
-        """
+        """Put the stacked update behind every wrapped layer of networks that `require_fit` has passed."""
         super().__init__(plain, values)
         self.members: list[int] | None = None
         self.all = list(range(len(values)))
         self.layers: list[LoraLayer] = []
         self.resting = False
         row_of = {id(parameter): row for parameter, row in zip(self.plain, self.rows, strict=True)}
-        for name, network in networks.items():
-            _refuse_dropout(name, network)
+        for network in networks.values():
             for module in network.modules():
                 if isinstance(module, LoraLayer):
-                    self._join(name, module, row_of)
+                    self._join(module, row_of)
+        self.concerned = [layer for network in networks.values() for layer in _row_by_row.concerned(network)]
 
     @contextmanager
     def joined(self, members: Sequence[int]) -> Iterator[None]:
@@ -52,7 +48,8 @@ class Stack(base.Stack):
         self._rest(True)
         self.members = list(members)
         try:
-            yield
+            with _row_by_row.alike(self.concerned):
+                yield
         finally:
             self.members = None
 
@@ -61,9 +58,9 @@ class Stack(base.Stack):
         self._rest(False)
         super().show(member)
 
-    def _join(self, network: str, layer: Any, row_of: Mapping[int, nn.Parameter]) -> None:
+    def _join(self, layer: Any, row_of: Mapping[int, nn.Parameter]) -> None:
         down, up = (row_of[id(side[base.ADAPTER].weight)] for side in (layer.lora_A, layer.lora_B))
-        update, scale = _update_of(network, layer), float(layer.scaling[base.ADAPTER])
+        update, scale = _update_of(layer.get_base_layer()), float(layer.scaling[base.ADAPTER])
 
         def add(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
             if self.members is None:
@@ -82,17 +79,42 @@ class Stack(base.Stack):
             self.resting = rest
 
 
-def _update_of(network: str, layer: LoraLayer) -> Update:
-    if isinstance(layer, Linear):
-        return linear
-    plain: Any = layer.get_base_layer()
-    if isinstance(layer, Conv2d):
-        shifted_only = plain.stride == plain.dilation == (1, 1) and plain.groups == 1
-        if shifted_only and plain.padding_mode == "zeros" and not isinstance(plain.padding, str):
-            return _convolution(plain.kernel_size, plain.padding)
-    raise UserError(
-        f"base.model: {network} has a {type(plain).__name__} that cannot be trained for several at once"
+def require_fit(networks: Mapping[str, nn.Module], targets: Mapping[str, Sequence[str]]) -> None:
+    """Make sure, before anything is attached, that each member's result would be its own.
+
+    Args:
+        targets: ends of the paths of the layers to be adapted, by network.
+    Raises:
+        base.NotTogether: a base with dropout, or a layer of a kind that is not known here.
+    """
+    for name, network in networks.items():
+        config: Any = network.config
+        own = any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules())
+        if own or getattr(config, "attention_dropout", False):
+            raise base.NotTogether(
+                f"base.model: {name} has dropout of its own and cannot be trained for several at once"
+            )
+        ends = tuple(f".{target}" for target in targets[name])
+        for path, module in network.named_modules():
+            if f".{path}".endswith(ends) and not (isinstance(module, nn.Linear) or _only_shifts(module)):
+                raise base.NotTogether(
+                    f"base.model: {name}.{path} is a {type(module).__name__} that cannot be trained for several at once"
+                )
+
+
+def _only_shifts(layer: nn.Module) -> bool:
+    """A convolution whose taps are the whole picture, shifted."""
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.stride == layer.dilation == (1, 1)
+        and layer.groups == 1
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
     )
+
+
+def _update_of(plain: Any) -> Update:
+    return linear if isinstance(plain, nn.Linear) else _convolution(plain.kernel_size, plain.padding)
 
 
 def linear(x: Tensor, output: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
@@ -124,11 +146,3 @@ def _repeated(factor: Tensor, each: int) -> Tensor:
     """A matrix for each row of the pass. [k a b] -> [k*each a b]"""
     members, *shape = factor.shape
     return factor[:, None].expand(members, each, *shape).reshape(members * each, *shape)
-
-
-def _refuse_dropout(name: str, network: Any) -> None:
-    own = any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules())
-    if own or getattr(network.config, "attention_dropout", False):
-        raise UserError(
-            f"base.model: {name} has dropout of its own and cannot be trained for several at once"
-        )

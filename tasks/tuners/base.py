@@ -13,13 +13,18 @@ from torch import Tensor, nn
 
 from tasks.backbones.base import Backbone
 from tasks.shared import params
+from tasks.shared.errors import UserError
 
 ADAPTER = "subject"
 """Name of our adapter among those of a network."""
 
 
+class NotTogether(UserError):
+    """This base cannot train several subjects at once; each by itself it can."""
+
+
 class Stack:
-    """What several subjects move, side by side in one base, so that one pass trains them all.
+    """What one or several subjects move, side by side in one base, so that one pass trains them all.
 
     Attributes:
         rows: what moves, each [members ...]; row k is member k's, shaped as `attach` has it.
@@ -50,9 +55,7 @@ class Tuner:
     """The contract; an option fills it in."""
 
     trains_text = False  # True: text encoders move too, so their embeddings must not be cached
-    stackable = (
-        False  # True: `stack` is there, and the result is that of training one by one but for rounding
-    )
+    stackable = False  # True: `stack` is there, and a member's result does not depend on its company
 
     def __init__(self, params: params.Params):
         self.params = params
@@ -69,7 +72,8 @@ class Tuner:
         """Like `attach` for as many subjects as there are `starts`; each starts as `attach` starts inside its own.
 
         Raises:
-            UserError: this base cannot train several at once.
+            NotTogether: this base cannot train several at once; nothing is attached then.
+            UserError: as `attach`.
         """
         raise NotImplementedError
 

@@ -67,6 +67,8 @@ class Tuner(base.Tuner):
 
     def stack(self, backbone: Backbone, starts: Sequence[AbstractContextManager[Any]]) -> base.Stack:
         """Attach anew for each start and keep the numbers; the last adapter stays and is shown by turns."""
+        networks = base.networks(backbone, self.trains_text)
+        _stacked_lora.require_fit(networks, {name: self._targets(name) for name in networks})
         values: list[list[Tensor]] = []
         for start in starts:
             if values:
@@ -74,7 +76,6 @@ class Tuner(base.Tuner):
             with start:
                 plain = self.attach(backbone)
             values.append([parameter.detach().clone() for parameter in plain])
-        networks = base.networks(backbone, self.trains_text)
         return _stacked_lora.Stack(networks, plain, values)
 
     def save(self, backbone: Backbone, folder: Path, provenance: Mapping[str, Any]) -> None:
@@ -111,13 +112,15 @@ class Tuner(base.Tuner):
         finally:
             backbone.pipeline.unload_lora_weights()
 
+    def _targets(self, network: str) -> list[str]:
+        return ATTENTION + (FURTHER if self.params.convolutions else []) if network == "unet" else TEXT
+
     def _config(self, network: str) -> LoraConfig:
-        targets = ATTENTION + (FURTHER if self.params.convolutions else []) if network == "unet" else TEXT
         return LoraConfig(
             r=self.params.rank,
             lora_alpha=self.params.alpha or self.params.rank,
             lora_dropout=self.params.dropout,
-            target_modules=sorted(targets),
+            target_modules=sorted(self._targets(network)),
             init_lora_weights="gaussian",
         )
 

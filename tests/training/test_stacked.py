@@ -11,10 +11,12 @@ from tasks.methods import dreambooth
 from tasks.shared import plugins
 from tasks.shared.errors import UserError
 from tasks.shared.settings import Base
+from tasks.training import moving
 from tasks.training.checkpoints import Checkpoints
 from tasks.training.engine import Training
 from tasks.training.member import Member
 from tasks.training.options import Params
+from tasks.tuners import _row_by_row
 from tasks.tuners import base as tuners
 
 EVERYWHERE = {"name": "lora", "rank": 2, "alpha": 3, "convolutions": True, "text_encoder": True}
@@ -68,14 +70,22 @@ def apart(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
     return float((whole - known).norm() / known.norm())
 
 
+def by_peft(methods, backbone, starts) -> moving.Alone:
+    """One subject by PEFT's own layers, for `moving.of`: arithmetic that ours can be held against."""
+    with starts[0]:
+        return moving.Alone(methods[0].prepare(backbone))
+
+
 @pytest.mark.parametrize("kind", ["sd21v", "sdxl"])
-def test_each_ends_where_it_would_have_ended_alone(kind, tiny_base, tmp_path):
+def test_each_ends_where_peft_would_have_brought_it_alone(kind, tiny_base, tmp_path, monkeypatch):
     options = OPTIONS.model_copy(
         update={"gradient_accumulation_steps": 2, "validation_steps": 3, "max_train_steps": 2}
     )
     joint = trained(tiny_base, tmp_path / "joint", (0, 1, 2), options, kind)
+    monkeypatch.setattr(moving, "of", by_peft)
     for number in (0, 2):
         alone = trained(tiny_base, tmp_path / "alone", (number,), options, kind)
+        assert not alone.moving.stacked
         assert apart(learnt(joint, number), learnt(alone, 0)) < 1e-4
         ours, theirs = joint.members[number].curve, alone.members[0].curve
         assert [row.keys() for row in ours] == [row.keys() for row in theirs]
@@ -204,6 +214,40 @@ def test_a_base_with_dropout_of_its_own_is_refused(tiny_base, tmp_path):
     members = [member(backbone, number, tmp_path) for number in (0, 1)]
     with pytest.raises(UserError, match="dropout of its own"):
         Training(members, backbone, OPTIONS)
+    by_itself = Training(members[:1], backbone, OPTIONS)
+    by_itself.train_all()
+    assert by_itself.step == OPTIONS.max_train_steps, "alone it can be trained, by chance of its own"
+
+
+def test_gradients_are_clipped_as_each_member_alone_would_have_them(tiny_base, tmp_path):
+    backbone = opened(tiny_base)
+    joint = Training([member(backbone, n, tmp_path) for n in (0, 1, 2)], backbone, OPTIONS).moving
+    generator = torch.Generator().manual_seed(0)
+    for parameter in joint.parameters:
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    own = [[nn.Parameter(p[n].detach().clone()) for p in joint.parameters] for n in range(3)]
+    for n, parameters in enumerate(own):
+        for mine, shared in zip(parameters, joint.parameters, strict=True):
+            mine.grad = shared.grad[n].clone()
+    known = [nn.utils.clip_grad_norm_(parameters, 0.5) for parameters in own]
+    assert joint.clip(0.5) == known
+    for n, parameters in enumerate(own):
+        for mine, shared in zip(parameters, joint.parameters, strict=True):
+            assert torch.equal(mine.grad, shared.grad[n])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 9])
+def test_layers_that_treat_rows_alike_say_what_they_said(rows):
+    network = nn.ModuleDict({"flat": nn.Linear(24, 10), "tap": nn.Conv2d(6, 5, 1)})
+    for name, shape in (("flat", (rows, 24)), ("flat", (rows, 3, 24)), ("tap", (rows, 6, 4, 4))):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(rows), requires_grad=True)
+        known = network[name](x)
+        with _row_by_row.alike(_row_by_row.concerned(network)):
+            found = network[name](x)
+        assert torch.equal(network[name](x), known), "afterwards they are what they were"
+        assert found.shape == known.shape and torch.allclose(found, known, atol=1e-6)
+        slopes = [torch.autograd.grad(y.square().sum(), x)[0] for y in (found, known)]
+        assert torch.allclose(*slopes, atol=1e-5)
 
 
 @pytest.mark.parametrize(
