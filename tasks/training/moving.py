@@ -55,8 +55,7 @@ class Alone:
 
 
 class SideBySide(Alone):
-    """Subjects that may be several, each parameter a tensor [members ...]. Several want an optimizer that treats every number
-    by itself."""
+    """Subjects that may be several, each parameter a tensor [members ...]; the optimizer then treats every number by itself."""
 
     stacked = True
 
@@ -117,7 +116,9 @@ class SideBySide(Alone):
 
 
 def of(methods: Sequence[Method], backbone: Backbone, starts: Sequence[AbstractContextManager[Any]]) -> Alone:
-    """Make trainable what moves; a single subject, where it can, by the arithmetic of company, so that company changes nothing.
+    """Make trainable what moves.
+
+    A single subject moves by the same arithmetic as several wherever it can, so that company changes nothing.
 
     Args:
         starts: the chance by which each subject begins.
