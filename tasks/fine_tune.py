@@ -59,9 +59,8 @@ def run(segment: Path, prior: Path, out: Path, settings: Settings) -> None:
 def run_together(jobs: Sequence[Job]) -> dict[int, Exception]:
     """What `run` does for each job, several subjects trained in one step of one base.
 
-    Files, facts and digests of params are those of `run`. So is what is learnt: on a CPU, with as many threads, to the last bit
-    in any company (bench/fleet/stacked.py); on a GPU up to rounding, which Adam makes grow. Either goes on from the checkpoints
-    of the other.
+    Files, facts and digests of params are those of `run`. So is what is learnt: on a CPU with one or two threads to the last bit
+    (bench/fleet/stacked.py); else up to rounding, which Adam makes grow. Either goes on from the other's checkpoints.
 
     Returns:
         By a job's number why it was not finished; the others are not touched by that.

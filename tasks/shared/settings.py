@@ -39,7 +39,7 @@ class Machine(params.Params):
         ge=1,
         le=32,
         description="subjects that share the steps of their fine-tunings in a night; 1: one after the other. "
-        "Takes memory for so many batches",
+        "Takes memory for so many batches; results differ by rounding with more than two threads and on a GPU",
     )
 
 

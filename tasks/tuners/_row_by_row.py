@@ -2,7 +2,8 @@
 
 PyTorch chooses kernels by the number of rows, and each rounds its own way. An optimizer that divides by the size of gradients
 makes of that a few percent of an adapter (bench/fleet/stacked.py). On a CPU two choices stand in the way, and both are taken away
-here. What is left: a pass of a single row, and GPUs, where every product chooses its kernel by its size.
+here: with one or two threads company changes no bit. What is left: a single row, or with two threads an odd number of rows, of a
+subject; more threads, among which kernels divide their work by its size; and GPUs.
 """
 
 from collections.abc import Callable, Iterable, Iterator

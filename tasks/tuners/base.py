@@ -55,7 +55,7 @@ class Tuner:
     """The contract; an option fills it in."""
 
     trains_text = False  # True: text encoders move too, so their embeddings must not be cached
-    stackable = False  # True: `stack` is there, and a member's result does not depend on its company
+    stackable = False  # True: `stack` is there, and company changes a member's result by rounding at most
 
     def __init__(self, params: params.Params):
         self.params = params
