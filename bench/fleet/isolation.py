@@ -1,7 +1,8 @@
 """One poisoned subject of twenty, in each stage in turn: `python -m bench.fleet.isolation`.
 
-The poison is a failure that no other attempt helps, in the stage of one subject only. A night passes when all others are
-up to date and the one is explained in the report.
+The poison is a failure that no other attempt helps, in the stage of one subject only, with a photo that nobody else has: what
+another has made of the same photos would be taken from DVC's run cache. A night passes when all others are up to date and the
+one is explained in the report.
 """
 
 import argparse
@@ -22,7 +23,8 @@ def main() -> None:
     from flows import execution, prefect_api
 
     with standins.importable(), tempfile.TemporaryDirectory() as folder:
-        from tests.flows.conftest import STAGES, new_subject, new_workspace
+        from tasks.shared import manifest
+        from tests.flows.conftest import STAGES, new_subject, new_workspace, write_photo
 
         os.environ.pop("PREFECT_API_URL", None)
         workspace = new_workspace(Path(folder) / "project")
@@ -37,6 +39,8 @@ def main() -> None:
                 for number, stage in enumerate(STAGES):
                     _make_stale(workspace.params_file, stage)
                     victim = workspace.subject(names[(number + 1) * 3 % count])
+                    write_photo(victim.folder / "photos" / "00.png", seed=1000 + number)
+                    manifest.write(victim.folder / "photos", "ingest", 1)
                     work = victim.folder / ".work"
                     work.mkdir(exist_ok=True)
                     (work / f"poison_{stage}").write_text(POISONS[number % len(POISONS)])
