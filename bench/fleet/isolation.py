@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="subjects")
     count = parser.parse_args().count
     from flows import execution, prefect_api
+    from flows.store import versions
 
     with standins.importable(), tempfile.TemporaryDirectory() as folder:
         from tasks.shared import manifest
@@ -41,6 +42,7 @@ def main() -> None:
                     victim = workspace.subject(names[(number + 1) * 3 % count])
                     write_photo(victim.folder / "photos" / "00.png", seed=1000 + number)
                     manifest.write(victim.folder / "photos", "ingest", 1)
+                    versions.add_photos(victim)
                     work = victim.folder / ".work"
                     work.mkdir(exist_ok=True)
                     (work / f"poison_{stage}").write_text(POISONS[number % len(POISONS)])
