@@ -51,9 +51,8 @@ def main() -> None:
                     failed = night.of("failed")
                     alone = [row.subject for row in failed] == [victim.name] and bool(failed[0].reason)
                     done = len(night.of("changed"))
-                    seen[stage] = (
-                        f"{done} done, {len(failed)} explained: {failed[0].reason if failed else ''}"
-                    )
+                    reason = failed[0].reason.replace(f"{workspace.root}/", "") if failed else ""
+                    seen[stage] = f"{done} done, {len(failed)} explained: {reason}"
                     print(f"{stage}: {seen[stage]}", flush=True)
                     seen[stage] = ("ok: " if alone and done == count - 1 else "WRONG: ") + seen[stage]
     held = [told for told in seen.values() if told.startswith("ok")]
