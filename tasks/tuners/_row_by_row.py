@@ -18,10 +18,11 @@ SMALL = 20_480
 
 
 def concerned(network: nn.Module) -> list[nn.Module]:
-    """Layers whose kernel goes by the number of rows, where something can be done about it."""
+    """Frozen layers whose kernel goes by the number of rows, where something can be done about it; no adapter's own."""
     if any(parameter.device.type != "cpu" for parameter in network.parameters()):
         return []
-    return [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    layers = [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    return [layer for layer in layers if not layer.weight.requires_grad]
 
 
 @contextmanager

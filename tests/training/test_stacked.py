@@ -239,7 +239,8 @@ def test_gradients_are_clipped_as_each_member_alone_would_have_them(tiny_base, t
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 9])
 def test_layers_that_treat_rows_alike_say_what_they_said(rows):
     convolutions = {"tap": nn.Conv2d(6, 5, 1), "wide": nn.Conv2d(6, 5, 3), "down": nn.Conv2d(6, 5, 3, 2, 1)}
-    network = nn.ModuleDict({"flat": nn.Linear(24, 10), **convolutions})
+    network = nn.ModuleDict({"flat": nn.Linear(24, 10), **convolutions}).requires_grad_(False)
+    assert _row_by_row.concerned(network) == list(network.values())
     pictures = [(name, (rows, 6, 4, 4)) for name in convolutions]
     for name, shape in (("flat", (rows, 24)), ("flat", (rows, 3, 24)), *pictures):
         x = torch.randn(shape, generator=torch.Generator().manual_seed(rows), requires_grad=True)
